@@ -1,0 +1,65 @@
+"""Errors of the core. ``code`` is a code of the protocol, ``hint`` the next step."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = (
+    "CoreError",
+    "ForeignStoreError",
+    "QueryError",
+    "StoreDamagedError",
+    "StoreLockedError",
+    "StoreReadOnlyError",
+    "TraceGoneError",
+)
+
+
+class CoreError(Exception):
+    """The root of the core's errors."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class TraceGoneError(CoreError):
+    """The trace is no longer at its path."""
+
+    code = "not-found"
+
+
+class QueryError(CoreError):
+    """A filter or grouping does not parse or names an unknown column."""
+
+    code = "query"
+
+
+class ForeignStoreError(CoreError):
+    """A directory is not a store of ours, or of a newer format; it is left untouched."""
+
+    code = "invalid-argument"
+
+
+class StoreLockedError(CoreError):
+    """Another process has the store open."""
+
+    code = "busy"
+
+
+class StoreDamagedError(CoreError):
+    """The store's files do not read back as written."""
+
+    code = "damaged"
+
+
+class StoreReadOnlyError(CoreError):
+    """The store cannot be written now: no space, a read-only file system, or an I/O error."""
+
+    code = "read-only"

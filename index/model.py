@@ -1,0 +1,229 @@
+"""The facts about a trace that travel between disk, parser, store and queries.
+
+All are frozen: a change is a new value. Offsets are bytes; ``c_`` counts in the file as it lies on
+disk, ``uc_`` in its text after inflating (for a plain trace both are the same).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+__all__ = (
+    "DEFAULT_INTERVAL_US",
+    "AggregationTier",
+    "BadLine",
+    "Ending",
+    "FileStamp",
+    "LineCounts",
+    "ParseRequest",
+    "ParsedTrace",
+    "ResumePoint",
+    "Row",
+    "SegmentSummary",
+    "Tail",
+    "TierConfig",
+    "TraceFacts",
+    "TraceRecord",
+)
+
+#: Default width of a time bucket in microseconds, as in dftracer-utils.
+DEFAULT_INTERVAL_US: Final = 5_000_000
+
+#: How a finished trace ended: by the tracer's own marks, by silence, or cut off (killed writer).
+Ending: TypeAlias = Literal["end", "silence", "cut"]
+
+#: How the bytes of a trace end. ``complete``: at the end of a gzip member, or of a line of a plain
+#: trace; ``open``: inside a member or line; ``empty``: no bytes yet; ``corrupt``: bytes that do not
+#: inflate, with what came before them kept.
+Tail: TypeAlias = Literal["complete", "open", "empty", "corrupt"]
+
+#: One row for the store: column family, key, value.
+Row: TypeAlias = tuple[str, bytes, bytes]
+
+
+class FileStamp(msgspec.Struct, frozen=True, array_like=True):
+    """What ``stat`` says of a file. Two equal stamps at one path are taken as equal contents."""
+
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class AggregationTier(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration of an aggregation tier; it is part of the tier's identity."""
+
+    interval_us: int = DEFAULT_INTERVAL_US
+    group_keys: tuple[str, ...] = ()
+    custom_metric_fields: tuple[str, ...] = ()
+    percentiles: bool = False
+    bucket_by: Literal["midpoint", "start"] = "midpoint"
+
+
+class TierConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tiers a root has. ``chunk_bytes`` is the size of a chunk of text."""
+
+    bloom: bool = True
+    manifest: bool = True
+    aggregation: AggregationTier | None = AggregationTier()
+    chunk_bytes: int = 32 << 20
+
+
+class ResumePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where reading a growing trace goes on: everything before it is in closed segments.
+
+    ``c_offset``/``uc_offset`` is a place where inflating can begin (the start of a gzip member, or
+    of a line of a plain trace), ``line_offset >= uc_offset`` the first byte of text that no closed
+    segment holds, ``line`` the number of lines before it. ``head`` and ``tail`` are BLAKE2b digests
+    (16 bytes) of the file's first ``head_bytes`` bytes and of up to 4096 bytes before ``c_offset``:
+    where they no longer match, the trace was replaced and is read from its beginning.
+    """
+
+    c_offset: int
+    uc_offset: int
+    line_offset: int
+    line: int
+    head: bytes
+    head_bytes: int
+    tail: bytes
+
+
+class TraceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the records read so far say of the whole trace; a later segment starts from them.
+
+    ``generation`` is ``""`` until an event was seen. ``end_seen``: an ``end`` event was read.
+    ``announced``: its ``num_events``, where Decision 11 of the semantics can check it.
+    ``bracket_closed``: the closing ``]`` line of v0/v1 was read.
+    """
+
+    generation: Literal["", "v0", "v1.0", "v1", "v2"] = ""
+    time_metric: Literal["US", "NS", "MS", "SEC"] = "US"
+    end_seen: bool = False
+    announced: int | None = None
+    bracket_closed: bool = False
+
+
+class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Every line of a segment is counted once: ``total == ok + skipped + bad``.
+
+    ``ok`` lines hold records; ``skipped`` are blank or brackets; ``bad`` do not parse. ``repaired``
+    counts those of ``ok`` whose text was not valid UTF-8 and was decoded with replacement.
+    """
+
+    total: int = 0
+    ok: int = 0
+    skipped: int = 0
+    bad: int = 0
+    repaired: int = 0
+
+    def __add__(self, other: LineCounts) -> LineCounts:
+        return LineCounts(
+            total=self.total + other.total,
+            ok=self.ok + other.ok,
+            skipped=self.skipped + other.skipped,
+            bad=self.bad + other.bad,
+            repaired=self.repaired + other.repaired,
+        )
+
+
+class BadLine(msgspec.Struct, frozen=True, array_like=True):
+    """Where a line that does not parse begins, its number (from 0), and its first bytes."""
+
+    uc_offset: int
+    line: int
+    sample: bytes
+
+
+class SegmentSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one parse of the text ``uc_begin..uc_end`` of a trace contributed.
+
+    ``provisional``: the text of the open member (or an unfinished last line), dropped and read anew
+    when the trace grows. ``records`` are all JSON objects with ``ph``, of which ``complete_events``
+    are complete events (``ph`` "X" or 1), ``metadata`` metadata, the rest counters, aggregated
+    records and other phases. ``min_bucket`` is the smallest bucket of any aggregated row.
+    """
+
+    segment_id: int
+    provisional: bool
+    c_begin: int
+    c_end: int
+    uc_begin: int
+    uc_end: int
+    first_line: int
+    lines: LineCounts
+    records: int
+    complete_events: int
+    metadata: int
+    chunks: int
+    min_bucket: int | None = None
+    bad_lines: tuple[BadLine, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class ParseRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Read one trace: from its beginning, or from *resume* where it only grew.
+
+    Rows of complete members (plain: complete lines) get *segment_id*, those of the open member's
+    complete lines *provisional_id*.
+    """
+
+    path: bytes
+    segment_id: int
+    provisional_id: int
+    tiers: TierConfig
+    resume: ResumePoint | None = None
+    facts: TraceFacts = TraceFacts()
+
+
+class ParsedTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading a trace gave. ``resumed`` is false where it was read from its beginning.
+
+    ``segments`` has none to two entries: a closed one and a provisional one. ``facts`` are those of
+    the closed text, ``final_facts`` include the provisional text. ``resume`` is ``None`` only for
+    an empty trace.
+    """
+
+    stamp: FileStamp
+    resumed: bool
+    segments: tuple[SegmentSummary, ...]
+    resume: ResumePoint | None
+    facts: TraceFacts
+    final_facts: TraceFacts
+    tail: Tail
+    reason: str = ""
+    rows: tuple[Row, ...] = ()
+
+
+class TraceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The commit record of a trace: the segments it names are visible, and no others.
+
+    ``path`` is relative to the root, as the file system's bytes. ``version`` counts the commits of
+    this trace, ``generation`` is the store's at the last of them. A trace is finished when
+    ``ending`` is set. ``quarantined`` names why a trace is not parsed any more.
+    """
+
+    file_id: int
+    path: bytes
+    version: int
+    generation: int
+    stamp: FileStamp
+    segments: tuple[SegmentSummary, ...] = ()
+    resume: ResumePoint | None = None
+    facts: TraceFacts = TraceFacts()
+    final_facts: TraceFacts = TraceFacts()
+    tail: Tail = "empty"
+    ending: Ending | None = None
+    reason: str = ""
+    quarantined: str = ""
+
+    @property
+    def lines(self) -> LineCounts:
+        """The line counts of all segments together."""
+        return sum((segment.lines for segment in self.segments), LineCounts())
+
+    @property
+    def complete_events(self) -> int:
+        """The number of complete events in all segments."""
+        return sum(segment.complete_events for segment in self.segments)

@@ -1,0 +1,1 @@
+"""Answers from a store: the filter language, aggregation rows as Arrow, grouping."""

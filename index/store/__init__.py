@@ -1,0 +1,1 @@
+"""The RocksDB store: its layout, the registry of traces, SST artifacts, checked scans."""

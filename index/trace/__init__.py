@@ -1,0 +1,1 @@
+"""Reading traces: containers (gzip, plain), lines, records of every generation."""

@@ -1,0 +1,253 @@
+"""Every request a client may send and what comes back for it.
+
+A request with an :class:`AnswerHead` as its reply is answered by that head and then by an Arrow
+stream; the others by one message. Fields are only ever added, with a default.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from dftindexd.protocol.message import Request
+
+__all__ = (
+    "AggregationKind",
+    "AggregationRequest",
+    "AnswerHead",
+    "AnyRequest",
+    "Hello",
+    "HelloResult",
+    "IndexRequest",
+    "IndexResult",
+    "ListRequest",
+    "Ping",
+    "PingResult",
+    "RootStatus",
+    "StatusRequest",
+    "StatusResult",
+    "StopRequest",
+    "StopResult",
+    "SyncRequest",
+    "SyncResult",
+    "TraceProblem",
+    "UnwatchRequest",
+    "UnwatchResult",
+    "WaitRequest",
+    "WaitResult",
+    "WatchRequest",
+    "WatchResult",
+)
+
+AggregationKind: TypeAlias = Literal["events", "profiles", "system"]
+
+
+class _Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of every reply; unknown fields of a newer daemon are ignored."""
+
+
+class AnswerHead(_Reply, frozen=True):
+    """What precedes an Arrow stream: which generation it shows, and what to know about it."""
+
+    generation: int
+    warnings: tuple[str, ...] = ()
+
+
+class HelloResult(_Reply, frozen=True):
+    """The daemon's side of the greeting: the version of the protocol both will speak."""
+
+    protocol: int
+    version: str
+    pid: int
+    capabilities: tuple[str, ...] = ()
+
+
+class Hello(Request[HelloResult], frozen=True, kw_only=True, tag="hello"):
+    """The first message on a connection."""
+
+    protocols: tuple[int, ...]
+    client: str
+    capabilities: tuple[str, ...] = ()
+
+
+class PingResult(_Reply, frozen=True):
+    """Three answers to "are you well": the loop turns, requests are served, nothing is queued."""
+
+    pid: int
+    version: str
+    uptime_seconds: float
+    ready: bool
+    caught_up: bool
+    degraded: tuple[str, ...] = ()
+
+
+class Ping(Request[PingResult], frozen=True, kw_only=True, tag="ping"):
+    """Ask whether the daemon is well."""
+
+
+class RootStatus(_Reply, frozen=True):
+    """One watched root. Sizes are bytes on disk, rates are per second."""
+
+    root: str
+    store: str
+    state: str
+    backend: str
+    generation: int
+    traces: int
+    queued: int
+    growing: int
+    indexed: int
+    quarantined: int
+    events: int
+    bad_lines: int
+    trace_bytes: int
+    pending_bytes: int
+    reason: str = ""
+
+
+class StatusResult(_Reply, frozen=True):
+    """The whole daemon at a glance."""
+
+    pid: int
+    version: str
+    uptime_seconds: float
+    state_dir: str
+    socket: str
+    workers: int
+    worker_restarts: int
+    roots: tuple[RootStatus, ...]
+    actors: dict[str, dict[str, object]] = {}
+    degraded: tuple[str, ...] = ()
+
+
+class StatusRequest(Request[StatusResult], frozen=True, kw_only=True, tag="status"):
+    """Ask for the state of every root, worker and actor."""
+
+
+class WatchResult(_Reply, frozen=True):
+    """The root that now covers the path, and whether it is new."""
+
+    root: str
+    added: bool
+
+
+class WatchRequest(Request[WatchResult], frozen=True, kw_only=True, tag="watch"):
+    """Watch a directory tree from now on, also after a restart."""
+
+    path: str
+
+
+class UnwatchResult(_Reply, frozen=True):
+    """The root that is no longer watched, and whether its store was deleted."""
+
+    root: str
+    purged: bool
+
+
+class UnwatchRequest(Request[UnwatchResult], frozen=True, kw_only=True, tag="unwatch"):
+    """Stop watching a root; *purge* deletes its store as well."""
+
+    path: str
+    purge: bool = False
+
+
+class ListRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="list"):
+    """List the traces below a directory, or of all roots, one row a trace.
+
+    Columns: ``path``, ``root``, ``state`` (queued, growing, indexed, quarantined), ``ending``
+    (end, silence, cut or null), ``events``, ``bad_lines``, ``lines``, ``bytes``, ``reason``.
+    """
+
+    path: str | None = None
+
+
+class TraceProblem(_Reply, frozen=True):
+    """One trace that is not in the answer as it lies on disk, and why."""
+
+    path: str
+    state: str
+    reason: str
+
+
+class IndexResult(_Reply, frozen=True):
+    """What an index request did: how many traces it took and which of them failed."""
+
+    traces: int
+    generation: int
+    problems: tuple[TraceProblem, ...] = ()
+
+
+class IndexRequest(Request[IndexResult], frozen=True, kw_only=True, tag="index"):
+    """Index one trace or all below a directory ahead of others; *force* parses them anew."""
+
+    path: str
+    wait: bool = False
+    force: bool = False
+
+
+class WaitResult(_Reply, frozen=True):
+    """Every trace below the directory is finished and indexed, or quarantined."""
+
+    generation: int
+    problems: tuple[TraceProblem, ...] = ()
+
+
+class WaitRequest(Request[WaitResult], frozen=True, kw_only=True, tag="wait"):
+    """Wait until every trace below a directory is finished and indexed."""
+
+    path: str | None = None
+
+
+class SyncResult(_Reply, frozen=True):
+    """Every complete line that was on disk at the call is in every answer from now on."""
+
+    generation: int
+    problems: tuple[TraceProblem, ...] = ()
+
+
+class SyncRequest(Request[SyncResult], frozen=True, kw_only=True, tag="sync"):
+    """Wait until the index holds what is on disk now; waits neither for growth nor settling."""
+
+    path: str | None = None
+
+
+class AggregationRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="aggregation"):
+    """The aggregation tier of a directory, filtered by *query* and grouped by *group_by*.
+
+    ``time_granularity`` is the width of a ``time_range`` in seconds, ``time_resolution`` the
+    microseconds in one unit of the ``time`` columns.
+    """
+
+    path: str
+    kind: AggregationKind = "events"
+    query: str | None = None
+    group_by: tuple[str, ...] | None = None
+    time_granularity: float = 1.0
+    time_resolution: float = 1e6
+    finished_only: bool = False
+
+
+class StopResult(_Reply, frozen=True):
+    """The daemon has begun to end."""
+
+    pid: int
+
+
+class StopRequest(Request[StopResult], frozen=True, kw_only=True, tag="stop"):
+    """End the daemon in order: work in hand is dropped or committed whole, the store closed."""
+
+
+AnyRequest: TypeAlias = (
+    Hello
+    | Ping
+    | StatusRequest
+    | WatchRequest
+    | UnwatchRequest
+    | ListRequest
+    | IndexRequest
+    | WaitRequest
+    | SyncRequest
+    | AggregationRequest
+    | StopRequest
+)
