@@ -7,6 +7,7 @@ from typing import ClassVar
 __all__ = (
     "CoreError",
     "ForeignStoreError",
+    "NotWatchedError",
     "QueryError",
     "StoreDamagedError",
     "StoreLockedError",
@@ -27,6 +28,12 @@ class CoreError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class NotWatchedError(CoreError):
+    """No watched root covers the path."""
+
+    code = "not-found"
 
 
 class TraceGoneError(CoreError):

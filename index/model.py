@@ -6,6 +6,7 @@ disk, ``uc_`` in its text after inflating (for a plain trace both are the same).
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -69,6 +70,10 @@ class TierConfig(msgspec.Struct, frozen=True, kw_only=True):
     manifest: bool = True
     aggregation: AggregationTier | None = AggregationTier()
     chunk_bytes: int = 32 << 20
+
+    def digest(self) -> bytes:
+        """Return eight bytes that differ between configurations."""
+        return hashlib.blake2b(msgspec.json.encode(self), digest_size=8).digest()
 
 
 class ResumePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +206,8 @@ class TraceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``path`` is relative to the root, as the file system's bytes. ``version`` counts the commits of
     this trace, ``generation`` is the store's at the last of them. A trace is finished when
-    ``ending`` is set. ``quarantined`` names why a trace is not parsed any more.
+    ``ending`` is set. ``quarantined`` names why a trace is not parsed any more. ``tiers`` is the
+    digest of the tier configuration its segments were built with.
     """
 
     file_id: int
@@ -209,6 +215,7 @@ class TraceRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     generation: int
     stamp: FileStamp
+    tiers: bytes
     segments: tuple[SegmentSummary, ...] = ()
     resume: ResumePoint | None = None
     facts: TraceFacts = TraceFacts()

@@ -1,0 +1,88 @@
+"""The messages between the actors that index: what a store takes, what a worker takes.
+
+They carry the core's own values, which is why they live here and not in ``protocol``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dftindexd.index.model import ParsedTrace, ParseRequest, Row
+from dftindexd.index.store.registry import Commit
+from dftindexd.protocol.message import Request
+
+__all__ = (
+    "CommitResult",
+    "Compact",
+    "CompactResult",
+    "Ingest",
+    "ParseJob",
+    "ParseResult",
+    "ParsedOutcome",
+    "TraceFailure",
+    "Write",
+)
+
+
+class CommitResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's generation after a commit, and the traces whose commit came too late."""
+
+    generation: int
+    refused: tuple[tuple[bytes, str], ...] = ()
+
+
+class Write(Request[CommitResult], frozen=True, kw_only=True):
+    """Write the rows of small segments and make them visible, in one synced batch."""
+
+    commits: tuple[Commit, ...]
+    rows: tuple[Row, ...] = ()
+
+
+class Ingest(Request[CommitResult], frozen=True, kw_only=True):
+    """Take SST files in (family to paths in the staging folder) and make their segments visible."""
+
+    commits: tuple[Commit, ...]
+    artifacts: dict[str, tuple[str, ...]]
+
+
+class CompactResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compaction did."""
+
+    segments_deleted: int
+    segments_kept: int
+
+
+class Compact(Request[CompactResult], frozen=True, kw_only=True):
+    """Delete segments that nobody reads any more; *reclaim* also gives the room back to the disk."""
+
+    reclaim: bool = True
+
+
+class TraceFailure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
+    """One trace of a job could not be read. ``gone``: there is no file at its path."""
+
+    reason: str
+    gone: bool = False
+
+
+class ParsedOutcome(msgspec.Struct, frozen=True, kw_only=True, tag="parsed"):
+    """One trace of a job was read; its rows are with those of the others."""
+
+    parsed: ParsedTrace
+
+
+class ParseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of each request of a job, in order, and the rows of all: either in ``rows``, or
+    where they are many in SST files, by family."""
+
+    outcomes: tuple[ParsedOutcome | TraceFailure, ...]
+    rows: tuple[Row, ...] = ()
+    artifacts: dict[str, str] = {}
+
+
+class ParseJob(Request[ParseResult], frozen=True, kw_only=True):
+    """Read some traces. SST files go to *staging* under names that begin with *stem*."""
+
+    requests: tuple[ParseRequest, ...]
+    staging: str
+    stem: str

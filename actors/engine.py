@@ -1,0 +1,193 @@
+"""The engine: every actor of one state directory, started and ended in order.
+
+The daemon runs one with watchers; embedded use runs one without. Reads take a view of a store and
+run in threads, so that they never hold up the actors.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import msgspec
+import structlog
+
+from dftindexd.actors.commands import Compact, CompactResult
+from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.root import Root
+from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.state_dir import StateDir
+from dftindexd.actors.store import StoreView
+from dftindexd.actors.supervisor import Supervisor
+from dftindexd.index.errors import CoreError, NotWatchedError
+
+__all__ = ("Engine", "EngineOptions", "open_engine")
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+_READ_THREADS = 4
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How an engine runs; ``workers`` is the number of parser processes."""
+
+    state_dir: str
+    owner: str
+    workers: int
+    root: RootOptions = RootOptions()
+
+
+class Engine:
+    """All roots of a state directory; made by :func:`open_engine`."""
+
+    def __init__(
+        self, options: EngineOptions, state_dir: StateDir, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        self.options = options
+        self.state_dir = state_dir
+        self.roots: dict[bytes, Root] = {}
+        self.failed_roots: dict[bytes, str] = {}
+        """Roots that could not be opened at the start, with the reason."""
+        self.pool = ParserPool(options.workers)
+        self._tasks = tasks
+        self._readers = anyio.CapacityLimiter(_READ_THREADS)
+        self._roots_lock = anyio.Lock()
+
+    async def _start(self) -> None:
+        await self.pool.start(self._tasks)
+
+    async def _stop(self) -> None:
+        """End watchers and schedulers first, then the workers, then the stores with what they were
+        given."""
+        async with anyio.create_task_group() as tasks:
+            for root in self.roots.values():
+                tasks.start_soon(root.stop_indexing)
+        await self.pool.stop()
+        async with anyio.create_task_group() as tasks:
+            for root in self.roots.values():
+                tasks.start_soon(root.close_store)
+
+    # -- roots --------------------------------------------------------------------------------
+
+    async def add_root(
+        self, path: bytes, *, options: RootOptions | None = None, store_path: str | None = None
+    ) -> Root:
+        """Open the store of *path* and index it; a root that is there already is returned.
+
+        :raises CoreError: the store cannot be opened; nothing is left running.
+        """
+        async with self._roots_lock:
+            if path in self.roots:
+                return self.roots[path]
+            root = Root(
+                path,
+                store_path or self.state_dir.store_path(path),
+                options or self.options.root,
+                owner=self.options.owner,
+                pool=self.pool,
+                tasks=self._tasks,
+            )
+            await root.start()
+            self.roots[path] = root
+            return root
+
+    async def watch(self, path: bytes) -> tuple[Root, bool]:
+        """Watch *path* from now on, also after a restart; return its root and whether it is new."""
+        covering = self.find_root(path)
+        if covering is not None:
+            return covering, False
+        root = await self.add_root(path)
+        self.state_dir.save_roots(self.roots)
+        return root, True
+
+    async def unwatch(self, path: bytes, *, purge: bool) -> Root:
+        """Stop watching the root *path*; *purge* deletes its store."""
+        async with self._roots_lock:
+            root = self.roots.pop(path, None)
+            if root is None:
+                raise NotWatchedError(
+                    f"{os.fsdecode(path)} is not a watched root",
+                    "dftindexd-client status lists the roots",
+                )
+            await root.stop_indexing()
+            await root.close_store()
+            self.state_dir.save_roots(self.roots)
+        if purge:
+            await anyio.to_thread.run_sync(shutil.rmtree, root.store_path)
+        return root
+
+    async def restore_roots(self) -> None:
+        """Open every root that was watched before; one that cannot be opened is kept, with its
+        error, and does not stop the others."""
+        for path in self.state_dir.load_roots():
+            try:
+                await self.add_root(path)
+            except CoreError as error:
+                _log.error("root_failed", root=os.fsdecode(path), reason=str(error))
+                self.failed_roots[path] = str(error)
+
+    def find_root(self, path: bytes) -> Root | None:
+        """Return the root that *path* is or lies below, the innermost if several."""
+        candidates = [root for root in self.roots.values() if root.covers(path)]
+        return max(candidates, key=lambda root: len(root.path), default=None)
+
+    def root_of(self, path: bytes) -> Root:
+        """Return the root that covers *path*.
+
+        :raises NotWatchedError: there is none.
+        """
+        root = self.find_root(path)
+        if root is None:
+            raise NotWatchedError(
+                f"no watched root holds {os.fsdecode(path)}",
+                f"run dftindexd-client watch {os.fsdecode(path)}",
+            )
+        return root
+
+    # -- reading ------------------------------------------------------------------------------
+
+    async def read(self, root: Root, function: Callable[[StoreView], T]) -> tuple[int, T]:
+        """Run *function* in a thread on the store of *root*; return the generation it saw too."""
+        with root.handle.view() as view:
+            answer = await anyio.to_thread.run_sync(function, view, limiter=self._readers)
+            return view.registry.generation, answer
+
+    async def compact(self, root: Root) -> CompactResult:
+        """Have the store of *root* delete what nobody reads and give the room back."""
+        return await root.store.ask(Compact())
+
+    def supervisors(self) -> Sequence[Supervisor]:
+        """Every supervisor, for status and health."""
+        return [
+            *self.pool.supervisors,
+            *(supervisor for root in self.roots.values() for supervisor in root.supervisors),
+        ]
+
+
+@asynccontextmanager
+async def open_engine(options: EngineOptions) -> AsyncIterator[Engine]:
+    """Run an engine for as long as the context lasts; its end is orderly, also when cancelled.
+
+    :raises StoreLockedError: another process works in the state directory.
+    """
+    state_dir = StateDir(options.state_dir, options.owner)
+    try:
+        async with anyio.create_task_group() as tasks:
+            engine = Engine(options, state_dir, tasks)
+            try:
+                await engine._start()
+                yield engine
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await engine._stop()
+                tasks.cancel_scope.cancel()
+    finally:
+        state_dir.close()

@@ -1,0 +1,145 @@
+"""One watched root: its store, its scheduler and its watcher, each under a supervisor."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import anyio.abc
+import immutables
+
+from dftindexd.actors.actor import Quit, Shutdown
+from dftindexd.actors.errors import ActorError
+from dftindexd.actors.mailbox import Mailbox
+from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.root_state import RootState
+from dftindexd.actors.scheduler import RootOptions, RootScheduler, Ticket
+from dftindexd.actors.store import StoreActor, StoreHandle
+from dftindexd.actors.supervisor import Supervisor
+from dftindexd.actors.watcher import Watcher
+from dftindexd.index.errors import NotWatchedError
+from dftindexd.index.model import TraceRecord
+from dftindexd.index.store.registry import traces_below
+
+__all__ = ("Root",)
+
+_STORE_CAPACITY = 16
+_SCHEDULER_CAPACITY = 64
+
+
+class Root:
+    """A root and the actors that keep its store equal to the disk."""
+
+    def __init__(
+        self,
+        path: bytes,
+        store_path: str,
+        options: RootOptions,
+        *,
+        owner: str,
+        pool: ParserPool,
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        self.path = path
+        self.store_path = store_path
+        self.options = options
+        self.handle = StoreHandle(store_path, os.fsdecode(path), owner)
+        self.state = self._new_state()
+        self.store = Mailbox(f"store:{os.fsdecode(path)}", _STORE_CAPACITY)
+        self._pool = pool
+        self._tasks = tasks
+        self._scheduler = Mailbox(f"scheduler:{os.fsdecode(path)}", _SCHEDULER_CAPACITY)
+        self._watcher = Mailbox(f"watcher:{os.fsdecode(path)}", 1)
+        self._store_supervisor = Supervisor(
+            self.store.name, lambda: StoreActor(self.handle), self.store
+        )
+        self._scheduler_supervisor = Supervisor(
+            self._scheduler.name, self._new_scheduler, self._scheduler
+        )
+        self._watcher_supervisor = Supervisor(
+            self._watcher.name,
+            lambda: Watcher(path, self._scheduler, tasks),
+            self._watcher,
+        )
+        self.supervisors = [self._store_supervisor, self._scheduler_supervisor]
+        self._started: list[Supervisor] = []
+        if options.follow:
+            self.supervisors.append(self._watcher_supervisor)
+
+    def _new_state(self) -> RootState:
+        options = self.options
+        return RootState(tiers=options.tiers.digest(), settle_seconds=options.settle_seconds)
+
+    def _new_scheduler(self) -> RootScheduler:
+        self.state = self._new_state()
+        return RootScheduler(
+            self.path,
+            self.options,
+            state=self.state,
+            handle=self.handle,
+            store=self.store,
+            pool=self._pool.mailbox,
+            workers=self._pool.size,
+            tasks=self._tasks,
+        )
+
+    async def start(self) -> None:
+        """Open the store and begin to index; if one actor cannot start, the others are ended."""
+        try:
+            for supervisor in self.supervisors:
+                await self._tasks.start(supervisor.run)
+                self._started.append(supervisor)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.stop_indexing()
+                await self.close_store()
+            raise
+
+    async def stop_indexing(self) -> None:
+        """End watcher and scheduler; what workers were doing for this root is dropped."""
+        for supervisor in (self._watcher_supervisor, self._scheduler_supervisor):
+            if supervisor in self._started:
+                await _end(supervisor.mailbox)
+
+    async def close_store(self) -> None:
+        """Have the store finish what it was given, and close it."""
+        if self.store.closed or self._store_supervisor not in self._started:
+            return
+        await self.store.ask(Shutdown())
+
+    def covers(self, path: bytes) -> bool:
+        """Return whether *path* is the root or lies below it."""
+        return path == self.path or path.startswith(self.path.rstrip(b"/") + b"/")
+
+    def relative(self, path: bytes) -> bytes:
+        """Return *path* relative to the root, ``b""`` for the root itself.
+
+        :raises NotWatchedError: it does not lie below the root.
+        """
+        if not self.covers(path):
+            raise NotWatchedError(f"{os.fsdecode(path)} is not below {os.fsdecode(self.path)}")
+        return path[len(self.path) :].lstrip(b"/")
+
+    def records(self, path: bytes) -> list[TraceRecord]:
+        """Return the records of the traces at or below *path*, at the last generation."""
+        traces: immutables.Map[bytes, TraceRecord] = self.handle.registry.traces
+        return traces_below(traces, self.relative(path))
+
+    async def leave_ticket(
+        self, path: bytes, *, until_finished: bool = False, force: bool = False
+    ) -> Ticket:
+        """Ask for all at or below *path* to be indexed as it is on disk now, and return at once;
+        ``await ticket.wait()`` waits for it."""
+        ticket = Ticket(self.relative(path), until_finished=until_finished, force=force)
+        await self._scheduler.tell(ticket)
+        return ticket
+
+
+async def _end(mailbox: Mailbox) -> None:
+    """Ask the actor behind *mailbox* to end now; one that has ended already is fine."""
+    if mailbox.closed:
+        return
+    try:
+        await mailbox.ask_control(Quit())
+    except ActorError:
+        mailbox.close()

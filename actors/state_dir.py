@@ -1,0 +1,105 @@
+"""The state directory: which stores it holds, which roots are watched, who works in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from dftindexd.index.errors import CoreError
+from dftindexd.index.store.identity import acquire_lock, write_file_durably
+
+__all__ = ("StateDir", "default_state_dir", "store_name")
+
+_ROOTS_FILE: Final = "roots.json"
+_LOCK_FILE: Final = "daemon.lock"
+
+
+def default_state_dir(environment: Mapping[str, str], uid: int) -> str:
+    """Return the state directory of a user, in the order that ``docs/configuration.md`` gives."""
+    for variable in ("DFTINDEXD_STATE_DIR", "STATE_DIRECTORY"):
+        if environment.get(variable):
+            return environment[variable].split(":")[0]
+    if uid == 0:
+        return "/var/lib/dftindexd"
+    home = environment.get("XDG_STATE_HOME") or os.path.join(
+        environment.get("HOME") or os.path.expanduser("~"), ".local", "state"
+    )
+    return os.path.join(home, "dftindexd")
+
+
+def store_name(root: bytes) -> str:
+    """Return the name of a root's store: readable, and unique by a digest of the whole path."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.basename(os.fsdecode(root)) or "root")[:48]
+    return f"{readable}-{hashlib.blake2b(root, digest_size=6).hexdigest()}.dftindex"
+
+
+class WatchedRoot(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``roots.json``; the path is text with surrogates for bytes that are not UTF-8,
+    written as hexadecimal so that every name survives."""
+
+    path: str
+    path_hex: str
+
+
+class StateDir:
+    """A state directory, held by one process at a time.
+
+    :raises StoreLockedError: another process works in it; the message names it.
+    :raises CoreError: it cannot be made or written, or others may write into it.
+    """
+
+    def __init__(self, path: str, owner: str) -> None:
+        self.path = os.path.abspath(path)
+        try:
+            os.makedirs(os.path.join(self.path, "stores"), mode=0o700, exist_ok=True)
+            self._refuse_shared()
+            self._lock = acquire_lock(os.path.join(self.path, _LOCK_FILE), owner)
+        except OSError as error:
+            raise CoreError(
+                f"cannot use the state directory {self.path}: {error.strerror}",
+                "name another with --state-dir",
+            ) from error
+
+    def _refuse_shared(self) -> None:
+        mode = os.stat(self.path).st_mode
+        if mode & 0o002:
+            raise CoreError(
+                f"anybody may write into the state directory {self.path}",
+                f"run chmod o-w {self.path}, or name another with --state-dir",
+            )
+
+    def store_path(self, root: bytes) -> str:
+        """Return where the store of *root* lies."""
+        return os.path.join(self.path, "stores", store_name(root))
+
+    def load_roots(self) -> list[bytes]:
+        """Return the roots that are watched across restarts."""
+        try:
+            with open(os.path.join(self.path, _ROOTS_FILE), "rb") as file:
+                entries = msgspec.json.decode(file.read(), type=list[WatchedRoot])
+        except FileNotFoundError:
+            return []
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise CoreError(
+                f"{self.path}/{_ROOTS_FILE} does not read back: {error}",
+                "mend or remove it; removed, nothing is watched until you say so again",
+            ) from error
+        return [bytes.fromhex(entry.path_hex) for entry in entries]
+
+    def save_roots(self, roots: Iterable[bytes]) -> None:
+        """Remember *roots* durably."""
+        entries = [
+            WatchedRoot(path=root.decode("utf-8", "backslashreplace"), path_hex=root.hex())
+            for root in roots
+        ]
+        text = msgspec.json.format(msgspec.json.encode(entries), indent=2)
+        write_file_durably(os.path.join(self.path, _ROOTS_FILE), text)
+
+    def close(self) -> None:
+        """Let another process work here."""
+        os.close(self._lock)

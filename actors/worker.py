@@ -1,0 +1,88 @@
+"""A parser worker: a process that reads traces for the daemon and never opens its store.
+
+It is started by ``parser_pool`` with this module as its only entry, so that the caller's own
+``__main__`` is never run, and speaks over one inherited socket: a frame is a length (u32, big
+endian) and a msgpack message, a :class:`ParseJob` in and a :class:`ParseResult` out. It ends when
+the socket closes, and dies with its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import struct
+import sys
+from typing import Final
+
+import msgspec
+
+from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
+from dftindexd.index.errors import CoreError, TraceGoneError
+from dftindexd.index.model import ParseRequest, Row
+from dftindexd.index.segment import parse_trace
+from dftindexd.index.store.sst import write_ssts
+
+__all__ = ("FRAME", "INLINE_BYTES", "main", "run_job")
+
+FRAME: Final = struct.Struct(">I")
+
+#: Up to this many bytes of rows travel with the result; more go into SST files.
+INLINE_BYTES: Final = 256 << 10
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def run_job(job: ParseJob) -> ParseResult:
+    """Read every trace of *job*; one that cannot be read does not stop the others."""
+    outcomes: list[ParsedOutcome | TraceFailure] = []
+    rows: list[Row] = []
+    for request in job.requests:
+        outcome = _parse(request)
+        if isinstance(outcome, ParsedOutcome):
+            rows += outcome.parsed.rows
+            outcome = ParsedOutcome(parsed=msgspec.structs.replace(outcome.parsed, rows=()))
+        outcomes.append(outcome)
+    if sum(len(key) + len(value) for _, key, value in rows) <= INLINE_BYTES:
+        return ParseResult(outcomes=tuple(outcomes), rows=tuple(rows))
+    return ParseResult(outcomes=tuple(outcomes), artifacts=write_ssts(rows, job.staging, job.stem))
+
+
+def _parse(request: ParseRequest) -> ParsedOutcome | TraceFailure:
+    try:
+        return ParsedOutcome(parsed=parse_trace(request))
+    except TraceGoneError as error:
+        return TraceFailure(reason=str(error), gone=True)
+    except (CoreError, OSError) as error:
+        return TraceFailure(reason=f"{type(error).__name__}: {error}")
+
+
+def _die_with_parent(parent: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def _receive_exactly(connection: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = connection.recv(min(1 << 20, size - len(parts)))
+        if not part:
+            sys.exit(0)
+        parts += part
+    return bytes(parts)
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
+    _die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    decoder = msgspec.msgpack.Decoder(ParseJob)
+    encoder = msgspec.msgpack.Encoder()
+    with socket.socket(fileno=descriptor) as connection:
+        while True:
+            (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
+            result = encoder.encode(run_job(decoder.decode(_receive_exactly(connection, size))))
+            connection.sendall(FRAME.pack(len(result)) + result)

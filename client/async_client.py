@@ -1,0 +1,375 @@
+"""The client for asynchronous programs; the blocking one drives it on a thread of its own."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+import msgspec
+import pyarrow as pa
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+from msgspec import UNSET, UnsetType
+
+from dftindexd import __version__
+from dftindexd.client.connection import Connection, Exchange
+from dftindexd.client.results import Answer
+from dftindexd.protocol.errors import (
+    ConnectionLostError,
+    DaemonUnreachableError,
+    ProtocolError,
+    UseAfterForkError,
+)
+from dftindexd.protocol.message import Request
+from dftindexd.protocol.requests import (
+    AggregationKind,
+    AggregationRequest,
+    AnswerHead,
+    HelloResult,
+    IndexRequest,
+    IndexResult,
+    ListRequest,
+    Ping,
+    PingResult,
+    StatusRequest,
+    StatusResult,
+    StopRequest,
+    StopResult,
+    SyncRequest,
+    SyncResult,
+    UnwatchRequest,
+    UnwatchResult,
+    WaitRequest,
+    WaitResult,
+    WatchRequest,
+    WatchResult,
+)
+
+__all__ = ("DEFAULT_TIMEOUT", "AnswerStream", "AsyncClient", "Timeout")
+
+R = TypeVar("R")
+AnyPath: TypeAlias = "str | os.PathLike[str]"
+# Seconds; None waits for ever, UNSET takes the client's own.
+Timeout: TypeAlias = "float | UnsetType | None"
+
+DEFAULT_TIMEOUT = 30.0
+
+# Asking these twice is the same as asking once.
+_IDEMPOTENT = (
+    AggregationRequest,
+    ListRequest,
+    Ping,
+    StatusRequest,
+    SyncRequest,
+    WaitRequest,
+    WatchRequest,
+)
+
+
+class AnswerStream:
+    """An answer that is read batch by batch: an asynchronous iterator of record batches."""
+
+    def __init__(self, head: AnswerHead, exchange: Exchange, timeout: float | None) -> None:
+        self._head = head
+        self._exchange = exchange
+        self._timeout = timeout
+        self._reader: pa.RecordBatchReader | None = None
+
+    @property
+    def generation(self) -> int:
+        """The version of the store that the rows show; each commit adds one."""
+        return self._head.generation
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know about the rows, such as traces that are missing from them."""
+        return self._head.warnings
+
+    def __aiter__(self) -> AsyncIterator[pa.RecordBatch]:
+        return self
+
+    async def __anext__(self) -> pa.RecordBatch:
+        # Arrow reads from a file and blocks, so it does so in a thread, which pulls from here.
+        try:
+            batch = await anyio.to_thread.run_sync(self._next_batch)
+        except concurrent.futures.CancelledError:
+            await checkpoint()
+            raise
+        except pa.ArrowException as error:
+            raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
+        if batch is None:
+            raise StopAsyncIteration
+        return batch
+
+    def _next_batch(self) -> pa.RecordBatch | None:
+        if self._reader is None:
+            self._reader = pa.ipc.open_stream(io.BufferedReader(_ChunkFile(self)))
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+
+    async def _chunk(self) -> bytes:
+        return await self._exchange.chunk(self._timeout)
+
+
+class _ChunkFile(io.RawIOBase):
+    """The Arrow stream as a file, for a worker thread of the event loop."""
+
+    def __init__(self, stream: AnswerStream) -> None:
+        super().__init__()
+        self._stream = stream
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(anyio.from_thread.run(self._stream._chunk))
+        taken = min(len(buffer), len(self._rest))
+        buffer[:taken] = self._rest[:taken]
+        self._rest = self._rest[taken:]
+        return taken
+
+
+class AsyncClient:
+    """A client for anyio programs: ``async with AsyncClient() as client: ...``.
+
+    Any number of tasks may use it at once over its one connection. A connection that broke is
+    opened anew by the next request; a request in flight when it breaks fails with
+    :class:`ConnectionLostError`, unless asking again changes nothing and a daemon answers at once.
+
+    Args:
+        socket: the daemon's socket; ``protocol.paths`` says where it is looked for else.
+        timeout: seconds that connecting and each quick request may wait for the daemon; None
+            waits for ever. For answers in pieces it bounds the wait for each piece.
+    """
+
+    def __init__(
+        self, socket: AnyPath | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> None:
+        self._socket = socket
+        self._timeout = timeout
+        self._pid = os.getpid()
+        self._connecting = anyio.Lock()
+        self._connection: Connection | None = None
+        self._tasks: TaskGroup | None = None
+
+    @classmethod
+    def connect(
+        cls, socket: AnyPath | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> AsyncClient:
+        """Return a client that connects on ``async with``."""
+        return cls(socket, timeout=timeout)
+
+    async def __aenter__(self) -> AsyncClient:
+        connection = await self._open()
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._adopt(connection, self._tasks)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        tasks, self._tasks = self._tasks, None
+        if tasks is None:
+            return
+        tasks.cancel_scope.cancel()
+        # What ended the body goes on as it is; the group would wrap it.
+        await tasks.__aexit__(None, None, None)
+
+    @property
+    def daemon(self) -> HelloResult:
+        """What the daemon said of itself when it was last connected to."""
+        if self._connection is None:
+            raise _closed()
+        return self._connection.daemon
+
+    async def request(self, request: Request[R], *, timeout: Timeout = UNSET) -> R:
+        """Send any request of the protocol that is answered by one message."""
+        reply, exchange = await self._ask(request, timeout)
+        exchange.finish()
+        exchange.close()
+        return reply
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request[AnswerHead], *, timeout: Timeout = UNSET
+    ) -> AsyncIterator[AnswerStream]:
+        """Send any request that is answered by rows, and read them batch by batch."""
+        head, exchange = await self._ask(request, timeout)
+        try:
+            yield AnswerStream(head, exchange, self._seconds(timeout))
+        finally:
+            exchange.close()
+
+    async def fetch(self, request: Request[AnswerHead], *, timeout: Timeout = UNSET) -> Answer:
+        """Send any request that is answered by rows, and read them all."""
+        head, exchange = await self._ask(request, timeout)
+        chunks: list[bytes] = []
+        try:
+            while chunk := await exchange.chunk(self._seconds(timeout)):
+                chunks.append(chunk)
+        finally:
+            exchange.close()
+        try:
+            table = pa.ipc.open_stream(pa.py_buffer(b"".join(chunks))).read_all()
+        except pa.ArrowException as error:
+            raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
+        return Answer(head, table)
+
+    async def ping(self, *, timeout: Timeout = UNSET) -> PingResult:
+        """Ask whether the daemon is well."""
+        return await self.request(Ping(), timeout=timeout)
+
+    async def status(self, *, timeout: Timeout = UNSET) -> StatusResult:
+        """Ask for the state of every root, worker and actor."""
+        return await self.request(StatusRequest(), timeout=timeout)
+
+    async def watch(self, path: AnyPath, *, timeout: Timeout = UNSET) -> WatchResult:
+        """Have a directory tree watched from now on."""
+        return await self.request(WatchRequest(path=os.fspath(path)), timeout=timeout)
+
+    async def unwatch(
+        self, path: AnyPath, *, purge: bool = False, timeout: Timeout = UNSET
+    ) -> UnwatchResult:
+        """Stop watching a root; *purge* deletes its store as well."""
+        request = UnwatchRequest(path=os.fspath(path), purge=purge)
+        return await self.request(request, timeout=timeout)
+
+    async def index(
+        self,
+        path: AnyPath,
+        *,
+        wait: bool = False,
+        force: bool = False,
+        timeout: Timeout = None,
+    ) -> IndexResult:
+        """Index one trace or all below a directory ahead of others; *force* parses them anew."""
+        request = IndexRequest(path=os.fspath(path), wait=wait, force=force)
+        return await self.request(request, timeout=timeout)
+
+    async def wait(self, path: AnyPath | None = None, *, timeout: Timeout = None) -> WaitResult:
+        """Wait until every trace below a directory, or of all roots, is finished and indexed."""
+        return await self.request(WaitRequest(path=_optional(path)), timeout=timeout)
+
+    async def sync(self, path: AnyPath | None = None, *, timeout: Timeout = None) -> SyncResult:
+        """Wait until every complete line that is on disk now is in every answer."""
+        return await self.request(SyncRequest(path=_optional(path)), timeout=timeout)
+
+    async def aggregation(
+        self,
+        path: AnyPath,
+        kind: AggregationKind = "events",
+        *,
+        query: str | None = None,
+        group_by: Sequence[str] | None = None,
+        time_granularity: float = 1.0,
+        time_resolution: float = 1e6,
+        finished_only: bool = False,
+        timeout: Timeout = UNSET,
+    ) -> Answer:
+        """Return the aggregation of the traces below a directory.
+
+        *query* filters, such as ``cat == "posix"``; *group_by* names columns;
+        *time_granularity* is the width of a ``time_range`` in seconds, *time_resolution* the
+        microseconds in one unit of the time columns; *finished_only* leaves growing traces out.
+        """
+        request = AggregationRequest(
+            path=os.fspath(path),
+            kind=kind,
+            query=query,
+            group_by=None if group_by is None else tuple(group_by),
+            time_granularity=time_granularity,
+            time_resolution=time_resolution,
+            finished_only=finished_only,
+        )
+        return await self.fetch(request, timeout=timeout)
+
+    async def stop(self, *, timeout: Timeout = UNSET) -> StopResult:
+        """End the daemon in order."""
+        return await self.request(StopRequest(), timeout=timeout)
+
+    async def list(self, path: AnyPath | None = None, *, timeout: Timeout = UNSET) -> Answer:
+        """Return one row a trace, below a directory or of all roots."""
+        return await self.fetch(ListRequest(path=_optional(path)), timeout=timeout)
+
+    def _seconds(self, timeout: Timeout) -> float | None:
+        return self._timeout if timeout is UNSET else timeout
+
+    async def _ask(self, request: Request[R], timeout: Timeout) -> tuple[R, Exchange]:
+        """Send *request* and wait for its reply; connect anew where that is safe."""
+        request, seconds = _absolute(request), self._seconds(timeout)
+        repeatable = isinstance(request, _IDEMPOTENT)
+        before = self._connection
+        connection = await self._live_connection()
+        try:
+            return await _ask_once(connection, request, seconds)
+        except ConnectionLostError as lost:
+            # Only a connection from before this request may have been about to break.
+            if connection is not before or not repeatable:
+                raise
+            try:
+                connection = await self._live_connection()
+            except DaemonUnreachableError:
+                raise lost from None
+        return await _ask_once(connection, request, seconds)
+
+    async def _live_connection(self) -> Connection:
+        if os.getpid() != self._pid:
+            raise UseAfterForkError(
+                f"this client was opened by process {self._pid}", "open another after the fork"
+            )
+        async with self._connecting:
+            if self._tasks is None or self._connection is None:
+                raise _closed()
+            if self._connection.is_lost:
+                self._adopt(await self._open(), self._tasks)
+            return self._connection
+
+    async def _open(self) -> Connection:
+        return await Connection.open(
+            self._socket, client=f"dftindexd {__version__}", timeout=self._timeout
+        )
+
+    def _adopt(self, connection: Connection, tasks: TaskGroup) -> None:
+        self._connection = connection
+        tasks.start_soon(connection.run)
+
+
+async def _ask_once(
+    connection: Connection, request: Request[R], timeout: float | None
+) -> tuple[R, Exchange]:
+    exchange = await connection.send(request)
+    try:
+        return await exchange.reply(request, timeout), exchange
+    except BaseException:
+        exchange.close()
+        raise
+
+
+def _absolute(request: Request[R]) -> Request[R]:
+    """Make the path of a request absolute: the daemon has another working directory."""
+    path = getattr(request, "path", None)
+    if path is None:
+        return request
+    return msgspec.structs.replace(request, path=os.path.abspath(path))
+
+
+def _optional(path: AnyPath | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _closed() -> ConnectionLostError:
+    return ConnectionLostError("this client is not connected", "open one with connect()")

@@ -1,0 +1,249 @@
+"""The blocking client: an :class:`AsyncClient` driven on a thread of its own.
+
+It needs no event loop of the caller and does not mind one that runs, as in Jupyter.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import TypeVar
+
+import pyarrow as pa
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from msgspec import UNSET
+
+from dftindexd.client.async_client import (
+    DEFAULT_TIMEOUT,
+    AnswerStream,
+    AnyPath,
+    AsyncClient,
+    Timeout,
+)
+from dftindexd.client.results import Answer
+from dftindexd.protocol.errors import ConnectionLostError, UseAfterForkError
+from dftindexd.protocol.message import Request
+from dftindexd.protocol.requests import (
+    AggregationKind,
+    AnswerHead,
+    HelloResult,
+    IndexResult,
+    PingResult,
+    StatusResult,
+    StopResult,
+    SyncResult,
+    UnwatchResult,
+    WaitResult,
+    WatchResult,
+)
+
+__all__ = ("BlockingAnswerStream", "Client", "connect")
+
+R = TypeVar("R")
+
+
+def connect(socket: AnyPath | None = None, *, timeout: float | None = DEFAULT_TIMEOUT) -> Client:
+    """Connect to the daemon and return a client; close it, or use it in a ``with`` block.
+
+    The socket is *socket*, else ``DFTINDEXD_SOCKET``, else found in the runtime directories.
+    *timeout* bounds connecting and each quick request, in seconds; None waits for ever.
+
+    Raises:
+        DaemonUnreachableError: no daemon answers; the message names all places that were tried.
+    """
+    return Client(socket, timeout=timeout)
+
+
+class BlockingAnswerStream:
+    """An answer that is read batch by batch: an iterator of record batches."""
+
+    def __init__(self, stream: AnswerStream, client: Client) -> None:
+        self._stream = stream
+        self._client = client
+
+    @property
+    def generation(self) -> int:
+        """The version of the store that the rows show; each commit adds one."""
+        return self._stream.generation
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know about the rows, such as traces that are missing from them."""
+        return self._stream.warnings
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        batch = self._client.run(self._next)
+        if batch is None:
+            raise StopIteration
+        return batch
+
+    async def _next(self) -> pa.RecordBatch | None:
+        # StopAsyncIteration must not cross into a thread; None is the end.
+        async for batch in self._stream:
+            return batch
+        return None
+
+
+class Client:
+    """A blocking client; any number of threads may share it over its one connection."""
+
+    def __init__(
+        self, socket: AnyPath | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> None:
+        self._pid = os.getpid()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._client = AsyncClient(socket, timeout=timeout)
+        with ExitStack() as stack:
+            self._portal: BlockingPortal = stack.enter_context(
+                start_blocking_portal(name="dftindexd-client")
+            )
+            stack.enter_context(self._portal.wrap_async_context_manager(self._client))
+            self._resources = stack.pop_all()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection and end the thread. Requests in flight fail. May be repeated."""
+        # In a forked child neither the thread nor the connection is ours to end.
+        if os.getpid() != self._pid:
+            return
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._resources.close()
+
+    @property
+    def daemon(self) -> HelloResult:
+        """What the daemon said of itself when it was last connected to."""
+        return self._client.daemon
+
+    def run(self, call: Callable[[], Awaitable[R]]) -> R:
+        """Run *call* on the client's thread; an interrupt cancels it, at the daemon too.
+
+        Raises:
+            ConnectionLostError: the client is closed.
+            UseAfterForkError: this process is a fork of the one that opened the client.
+        """
+        if os.getpid() != self._pid:
+            raise UseAfterForkError(
+                f"this client was opened by process {self._pid}", "open another after the fork"
+            )
+        try:
+            future = self._portal.start_task_soon(call)
+        except RuntimeError as error:
+            raise ConnectionLostError(
+                "this client is closed", "open another with connect()"
+            ) from error
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def request(self, request: Request[R], *, timeout: Timeout = UNSET) -> R:
+        """Send any request of the protocol that is answered by one message."""
+        return self.run(lambda: self._client.request(request, timeout=timeout))
+
+    @contextmanager
+    def stream(
+        self, request: Request[AnswerHead], *, timeout: Timeout = UNSET
+    ) -> Iterator[BlockingAnswerStream]:
+        """Send any request that is answered by rows, and read them batch by batch."""
+        answer = self._client.stream(request, timeout=timeout)
+        stream = self.run(answer.__aenter__)
+        try:
+            yield BlockingAnswerStream(stream, self)
+        finally:
+            if not self._closed:
+                self.run(lambda: answer.__aexit__(None, None, None))
+
+    def fetch(self, request: Request[AnswerHead], *, timeout: Timeout = UNSET) -> Answer:
+        """Send any request that is answered by rows, and read them all."""
+        return self.run(lambda: self._client.fetch(request, timeout=timeout))
+
+    def ping(self, *, timeout: Timeout = UNSET) -> PingResult:
+        """Ask whether the daemon is well."""
+        return self.run(lambda: self._client.ping(timeout=timeout))
+
+    def status(self, *, timeout: Timeout = UNSET) -> StatusResult:
+        """Ask for the state of every root, worker and actor."""
+        return self.run(lambda: self._client.status(timeout=timeout))
+
+    def watch(self, path: AnyPath, *, timeout: Timeout = UNSET) -> WatchResult:
+        """Have a directory tree watched from now on."""
+        return self.run(lambda: self._client.watch(path, timeout=timeout))
+
+    def unwatch(
+        self, path: AnyPath, *, purge: bool = False, timeout: Timeout = UNSET
+    ) -> UnwatchResult:
+        """Stop watching a root; *purge* deletes its store as well."""
+        return self.run(lambda: self._client.unwatch(path, purge=purge, timeout=timeout))
+
+    def index(
+        self,
+        path: AnyPath,
+        *,
+        wait: bool = False,
+        force: bool = False,
+        timeout: Timeout = None,
+    ) -> IndexResult:
+        """Index one trace or all below a directory ahead of others; *force* parses them anew."""
+        return self.run(lambda: self._client.index(path, wait=wait, force=force, timeout=timeout))
+
+    def wait(self, path: AnyPath | None = None, *, timeout: Timeout = None) -> WaitResult:
+        """Wait until every trace below a directory, or of all roots, is finished and indexed."""
+        return self.run(lambda: self._client.wait(path, timeout=timeout))
+
+    def sync(self, path: AnyPath | None = None, *, timeout: Timeout = None) -> SyncResult:
+        """Wait until every complete line that is on disk now is in every answer."""
+        return self.run(lambda: self._client.sync(path, timeout=timeout))
+
+    def aggregation(
+        self,
+        path: AnyPath,
+        kind: AggregationKind = "events",
+        *,
+        query: str | None = None,
+        group_by: Sequence[str] | None = None,
+        time_granularity: float = 1.0,
+        time_resolution: float = 1e6,
+        finished_only: bool = False,
+        timeout: Timeout = UNSET,
+    ) -> Answer:
+        """Return the aggregation of the traces below a directory; see `AsyncClient`."""
+        return self.run(
+            lambda: self._client.aggregation(
+                path,
+                kind,
+                query=query,
+                group_by=group_by,
+                time_granularity=time_granularity,
+                time_resolution=time_resolution,
+                finished_only=finished_only,
+                timeout=timeout,
+            )
+        )
+
+    def stop(self, *, timeout: Timeout = UNSET) -> StopResult:
+        """End the daemon in order."""
+        return self.run(lambda: self._client.stop(timeout=timeout))
+
+    def list(self, path: AnyPath | None = None, *, timeout: Timeout = UNSET) -> Answer:
+        """Return one row a trace, below a directory or of all roots."""
+        return self.run(lambda: self._client.list(path, timeout=timeout))

@@ -1,0 +1,1 @@
+"""The daemon: configuration, the command ``dftindexd``, the IPC server, systemd, logs."""

@@ -1,0 +1,183 @@
+"""The command ``dftindexd``: run the daemon, index without one, see it work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+import click
+
+from dftindexd import __version__
+from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.state_dir import default_state_dir
+from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
+from dftindexd.daemon.index_command import IndexOptions, index_paths
+from dftindexd.daemon.logs import configure_logs
+from dftindexd.index.errors import CoreError
+from dftindexd.protocol.errors import DftIndexError
+from dftindexd.protocol.paths import default_socket_path
+
+__all__ = ("main",)
+
+T = TypeVar("T")
+
+_LEVELS = click.Choice(["debug", "info", "warning", "error"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Index DFTracer traces as they are written, and serve the index as Arrow."""
+
+
+def _state_dir_option(function: Callable[..., T]) -> Callable[..., T]:
+    return click.option(
+        "--state-dir",
+        type=click.Path(file_okay=False),
+        help="Where stores lie. Default: $DFTINDEXD_STATE_DIR, $STATE_DIRECTORY, else "
+        "/var/lib/dftindexd for root and ~/.local/state/dftindexd for others.",
+    )(function)
+
+
+def _workers_option(function: Callable[..., T]) -> Callable[..., T]:
+    return click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Parser processes. Default: one a processor.",
+    )(function)
+
+
+def _state_dir(given: str | None) -> str:
+    return os.path.abspath(given or default_state_dir(os.environ, os.getuid()))
+
+
+@main.command()
+@click.option(
+    "--watch",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="A directory tree to watch; may be given several times. Watched ones are remembered.",
+)
+@_state_dir_option
+@click.option(
+    "--socket",
+    type=click.Path(dir_okay=False),
+    help="The unix socket to serve. Default: $DFTINDEXD_SOCKET, else in the runtime directory.",
+)
+@_workers_option
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0.0),
+    default=RootOptions().settle_seconds,
+    show_default=True,
+    help="Seconds of silence after which a trace without an end mark counts as finished.",
+)
+@click.option("--log-level", type=_LEVELS, default="info", show_default=True)
+def run(
+    watch: tuple[str, ...],
+    state_dir: str | None,
+    socket: str | None,
+    workers: int | None,
+    settle: float,
+    log_level: str,
+) -> None:
+    """Run the daemon in the foreground until SIGTERM or SIGINT.
+
+    Example: dftindexd run --watch /scratch/traces
+    """
+    configure_logs(log_level)
+    options = RunOptions(
+        state_dir=_state_dir(state_dir),
+        socket=os.path.abspath(socket or default_socket_path(os.environ, os.getuid())),
+        watch=tuple(map(os.path.abspath, watch)),
+        workers=workers or default_workers(),
+        root=RootOptions(settle_seconds=settle),
+    )
+    _run_loop(lambda: anyio.run(run_daemon, options, backend_options={"use_uvloop": True}))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--aggregation", is_flag=True, help="Build the aggregation tier as well.")
+@click.option(
+    "--interval-ms",
+    type=click.FloatRange(min=0.001),
+    default=5000.0,
+    show_default=True,
+    help="Width of a time bucket of the aggregation tier.",
+)
+@click.option("-f", "--force", is_flag=True, help="Parse also what is indexed already.")
+@_state_dir_option
+@_workers_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def index(
+    paths: tuple[str, ...],
+    aggregation: bool,
+    interval_ms: float,
+    force: bool,
+    state_dir: str | None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Index traces or directories of traces once, without a daemon.
+
+    Example: dftindexd index --aggregation /scratch/traces/run1
+    """
+    configure_logs("warning")
+    options = IndexOptions(
+        paths=tuple(map(os.path.abspath, paths)),
+        state_dir=_state_dir(state_dir),
+        workers=workers or default_workers(),
+        interval_us=int(interval_ms * 1000) if aggregation else None,
+        force=force,
+        as_json=as_json,
+    )
+    complete = _run_loop(
+        lambda: anyio.run(index_paths, options, backend_options={"use_uvloop": True})
+    )
+    sys.exit(0 if complete else 1)
+
+
+@main.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1.0, max=600.0),
+    default=6.0,
+    show_default=True,
+    help="How long the traced program runs.",
+)
+def demo(seconds: float) -> None:
+    """See it work: a real program under the real tracer, indexed while it runs, and queried."""
+    from dftindexd.daemon.demo import run_demo
+
+    sys.exit(run_demo(seconds))
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+def _run_loop(function: Callable[[], T]) -> T:
+    """Run *function*; print an error of ours and end with status 1."""
+    try:
+        return function()
+    except* (CoreError, DftIndexError) as group:
+        for error in _leaves(group):
+            click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+if __name__ == "__main__":
+    main()

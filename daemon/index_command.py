@@ -1,0 +1,138 @@
+"""``dftindexd index``: index once, in this process and its workers, without a daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import anyio
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.root import Root
+from dftindexd.actors.scheduler import RootOptions, Ticket
+from dftindexd.daemon.tables import display
+from dftindexd.index.errors import StoreLockedError
+from dftindexd.index.model import AggregationTier, TierConfig
+
+__all__ = ("IndexOptions", "index_paths")
+
+_PROGRESS_SECONDS = 0.1
+
+
+class IndexOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command was told; ``interval_us`` is ``None`` without the aggregation tier."""
+
+    paths: tuple[str, ...]
+    state_dir: str
+    workers: int
+    interval_us: int | None
+    force: bool
+    as_json: bool
+
+
+class IndexedPath(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one path of the command line."""
+
+    path: str
+    store: str
+    traces: int
+    events: int
+    bad_lines: int
+    problems: dict[str, str]
+
+
+async def index_paths(options: IndexOptions) -> bool:
+    """Index every path, show progress on a terminal, print a summary; return whether all went well.
+
+    :raises StoreLockedError: a daemon works in the state directory.
+    """
+    engine_options = EngineOptions(
+        state_dir=options.state_dir,
+        owner=f"dftindexd index, pid {os.getpid()}",
+        workers=options.workers,
+        root=RootOptions(tiers=_tiers(options), follow=False),
+    )
+    try:
+        async with open_engine(engine_options) as engine:
+            with _progress() as progress:
+                done = [await _index(engine, path, options, progress) for path in options.paths]
+    except StoreLockedError as error:
+        raise StoreLockedError(
+            error.message, "ask that daemon: dftindexd-client index PATH --wait"
+        ) from error
+    _report(done, options)
+    return not any(entry.problems for entry in done)
+
+
+def _tiers(options: IndexOptions) -> TierConfig:
+    if options.interval_us is None:
+        return TierConfig(aggregation=None)
+    return TierConfig(aggregation=AggregationTier(interval_us=options.interval_us))
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} traces"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+
+
+async def _index(
+    engine: Engine, path: str, options: IndexOptions, progress: Progress
+) -> IndexedPath:
+    real = os.path.realpath(os.fsencode(path))
+    directory = real if os.path.isdir(real) else os.path.dirname(real)
+    root = await engine.add_root(directory)
+    ticket = await root.leave_ticket(real, force=options.force)
+    problems = await _wait(root, ticket, progress, path)
+    records = root.records(real)
+    return IndexedPath(
+        path=path,
+        store=root.store_path,
+        traces=len(records),
+        events=sum(record.complete_events for record in records),
+        bad_lines=sum(record.lines.bad for record in records),
+        problems={
+            display(os.path.join(root.path, name)): why for name, why in sorted(problems.items())
+        },
+    )
+
+
+async def _wait(root: Root, ticket: Ticket, progress: Progress, label: str) -> dict[bytes, str]:
+    bar = progress.add_task(label, total=0)
+    problems: dict[bytes, str] = {}
+
+    async def wait() -> None:
+        problems.update(await ticket.wait())
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        while True:
+            owed = root.state.queued + len(root.state.in_flight)
+            progress.update(bar, total=ticket.traces, completed=max(0, ticket.traces - owed))
+            await anyio.sleep(_PROGRESS_SECONDS)
+    progress.update(bar, total=ticket.traces, completed=ticket.traces)
+    return problems
+
+
+def _report(done: list[IndexedPath], options: IndexOptions) -> None:
+    if options.as_json:
+        sys.stdout.write(msgspec.json.encode({"indexed": done}).decode() + "\n")
+        return
+    for entry in done:
+        sys.stdout.write(
+            f"{entry.path}: {entry.traces} traces, {entry.events} events, "
+            f"{entry.bad_lines} bad lines, in {entry.store}\n"
+        )
+        for path, reason in entry.problems.items():
+            sys.stderr.write(f"warning: {path}: {reason}\n")

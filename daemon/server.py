@@ -1,0 +1,157 @@
+"""The IPC server: accepts clients of one unix socket and gives each a session.
+
+``docs/protocol.md`` describes what goes over the socket. The server owns its path by a lock for
+as long as :meth:`IpcServer.serve` runs; cancelling that call ends the server in order: requests in
+flight are told that the daemon is ending, then sockets close and the socket file goes away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+
+from dftindexd.daemon.answer import ArrowAnswer, BatchStream
+from dftindexd.daemon.peer import Peer, peer_of, require_owner
+from dftindexd.daemon.session import ServerLimits, Service, Session, write_farewell
+from dftindexd.daemon.socket_file import BoundSocket, bind_socket, release_socket
+from dftindexd.daemon.transport import Transport, accept
+from dftindexd.protocol.errors import BusyError, DftIndexError
+from dftindexd.protocol.negotiation import CAPABILITIES, PROTOCOLS
+from dftindexd.protocol.requests import HelloResult
+
+__all__ = ("ArrowAnswer", "BatchStream", "IpcServer", "Peer", "ServerLimits", "Service")
+
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_DESCRIPTOR_PAUSE_SECONDS = 0.2
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class IpcServer:
+    """Serves *service* at the unix socket *path*.
+
+    Args:
+        service: answers the requests.
+        path: where to bind; its directory is made with mode 0700 if it is missing.
+        version: the daemon's version, told to clients.
+        limits: what clients may take.
+        protocols: versions of the protocol to speak.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        path: str,
+        *,
+        version: str,
+        limits: ServerLimits | None = None,
+        protocols: tuple[int, ...] = PROTOCOLS,
+    ) -> None:
+        self._service = service
+        self._path = path
+        self._limits = limits or ServerLimits()
+        self._protocols = protocols
+        self._greeting = HelloResult(
+            protocol=max(protocols), version=version, pid=os.getpid(), capabilities=CAPABILITIES
+        )
+        self._connections = 0
+
+    @property
+    def path(self) -> str:
+        """Where the socket is."""
+        return self._path
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return self._connections
+
+    async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Bind, report that clients can connect, and serve until cancelled.
+
+        Raises:
+            BusyError: another daemon serves the path; the message names its pid.
+            InvalidArgumentError: no socket can be at the path.
+            PermissionDeniedError: others could replace the socket.
+        """
+        bound = await anyio.to_thread.run_sync(bind_socket, self._path)
+        try:
+            await self._serve_bound(bound, task_status)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(release_socket, bound)
+
+    async def _serve_bound(self, bound: BoundSocket, task_status: TaskStatus[None]) -> None:
+        stopping = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            sessions = await tasks.start(self._host_sessions, stopping)
+            try:
+                with bound.listener:
+                    _log.info("socket_bound", path=self._path)
+                    task_status.started()
+                    await self._accept(bound.listener, sessions, stopping)
+            finally:
+                stopping.set()
+
+    async def _host_sessions(
+        self, stopping: anyio.Event, *, task_status: TaskStatus[TaskGroup]
+    ) -> None:
+        # Shielded: sessions end by the event, so that requests in flight can still be answered.
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as sessions:
+                task_status.started(sessions)
+                await stopping.wait()
+
+    async def _accept(
+        self, listener: socket.socket, sessions: TaskGroup, stopping: anyio.Event
+    ) -> None:
+        while True:
+            try:
+                connection = await accept(listener)
+            except OSError as error:
+                if error.errno not in _NO_DESCRIPTORS:
+                    raise
+                _log.warning("accept_paused", error=str(error), connections=self._connections)
+                await anyio.sleep(_DESCRIPTOR_PAUSE_SECONDS)
+                continue
+            self._connections += 1
+            sessions.start_soon(self._attend, connection, stopping)
+
+    async def _attend(self, connection: socket.socket, stopping: anyio.Event) -> None:
+        try:
+            with connection:
+                await self._serve_client(connection, stopping)
+        finally:
+            self._connections -= 1
+
+    async def _serve_client(self, connection: socket.socket, stopping: anyio.Event) -> None:
+        peer, transport = peer_of(connection), Transport(connection)
+        try:
+            require_owner(peer)
+            self._require_room()
+        except DftIndexError as error:
+            _log.warning("client_refused", pid=peer.pid, uid=peer.uid, error=str(error))
+            await write_farewell(transport, error, self._limits.farewell_seconds)
+            return
+        session = Session(
+            transport,
+            self._service,
+            peer,
+            greeting=self._greeting,
+            protocols=self._protocols,
+            limits=self._limits,
+            stopping=stopping,
+        )
+        await session.run()
+
+    def _require_room(self) -> None:
+        if self._connections > self._limits.connections:
+            raise BusyError(
+                f"the daemon serves {self._limits.connections} connections, its limit",
+                "close some, or try again later",
+            )

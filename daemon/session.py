@@ -1,0 +1,281 @@
+"""One client's connection: greeting, requests side by side, flow control, end in order.
+
+Invariants:
+
+* Only the writing task touches the sending side, so a cancelled request never leaves half a frame.
+* Each request is one task. It ends when its answer is sent, at a cancel frame, when the client
+  goes away, or when the daemon ends. A slow reader holds its own tasks and nothing else.
+* Nothing a client sends ends anything but its own connection.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+
+from dftindexd.daemon.answer import ArrowAnswer, ipc_pieces
+from dftindexd.daemon.peer import Peer
+from dftindexd.daemon.transport import Transport
+from dftindexd.protocol.codec import (
+    decode_request,
+    encode_error,
+    encode_reply,
+)
+from dftindexd.protocol.errors import (
+    BusyError,
+    CancelledError,
+    DftIndexError,
+    ProtocolError,
+    RequestTimeoutError,
+    ShuttingDownError,
+)
+from dftindexd.protocol.framing import (
+    CONNECTION_ID,
+    MAX_REPLY_BYTES,
+    WINDOW_FRAMES,
+    Frame,
+    Kind,
+    decode_credit,
+    encode_data,
+    encode_frame,
+)
+from dftindexd.protocol.negotiation import choose_protocol
+from dftindexd.protocol.requests import Hello, HelloResult
+
+__all__ = ("ServerLimits", "Service", "Session", "error_frame", "write_farewell")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Service(Protocol):
+    """What answers the requests. It is called by many tasks at once and may be cancelled."""
+
+    async def handle(self, request: Any, peer: Peer) -> msgspec.Struct | ArrowAnswer:
+        """Answer *request*, any of ``AnyRequest`` but Hello, with the reply it declares."""
+        ...
+
+
+class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What clients may take, all together and each. Times are in seconds."""
+
+    connections: int = 256
+    requests_per_connection: int = 256
+    hello_seconds: float = 10.0
+    farewell_seconds: float = 1.0
+
+
+class _Flight:
+    """One request that is being answered."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.reason: DftIndexError = CancelledError("the request was cancelled by its client")
+        # A short answer that is being sent is not taken back, such as that to a request to stop.
+        self.is_answered = False
+        self._credit = WINDOW_FRAMES
+        self._granted = anyio.Event()
+
+    def end(self, reason: DftIndexError) -> None:
+        if not self.is_answered:
+            self.reason = reason
+            self.scope.cancel()
+
+    def grant(self, frames: int) -> None:
+        self._credit += frames
+        self._granted.set()
+
+    async def spend(self) -> None:
+        """Wait until the client has room for one more data frame."""
+        while self._credit == 0:
+            self._granted = anyio.Event()
+            await self._granted.wait()
+        self._credit -= 1
+
+
+class Session:
+    """Serves one accepted connection until either side ends it."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        service: Service,
+        peer: Peer,
+        *,
+        greeting: HelloResult,
+        protocols: tuple[int, ...],
+        limits: ServerLimits,
+        stopping: anyio.Event,
+    ) -> None:
+        self._transport = transport
+        self._service = service
+        self._peer = peer
+        self._greeting = greeting
+        self._protocols = protocols
+        self._limits = limits
+        self._stopping = stopping
+        self._flights: dict[int, _Flight] = {}
+        self._landed = anyio.Event()
+        self._outbox, self._to_write = anyio.create_memory_object_stream[bytes | anyio.Event](0)
+
+    async def run(self) -> None:
+        """Serve until the client leaves, breaks the protocol, or the daemon ends."""
+        async with self._outbox, self._to_write, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write, tasks)
+            tasks.start_soon(self._end_in_order, tasks)
+            try:
+                await self._greet()
+                await self._read(tasks)
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                _log.debug("client_left", pid=self._peer.pid, in_flight=len(self._flights))
+            except DftIndexError as error:
+                _log.warning(
+                    "client_refused", pid=self._peer.pid, uid=self._peer.uid, error=str(error)
+                )
+                await self._say_farewell(error)
+            tasks.cancel_scope.cancel()
+
+    async def _greet(self) -> None:
+        try:
+            with anyio.fail_after(self._limits.hello_seconds):
+                frame = await self._transport.next_frame()
+        except TimeoutError as error:
+            raise RequestTimeoutError("no greeting came after the connection was opened") from error
+        hello = decode_request(frame.payload) if frame.kind is Kind.REQUEST else None
+        if not isinstance(hello, Hello):
+            raise ProtocolError("the first frame on a connection has to be a hello request")
+        chosen = choose_protocol(self._protocols, hello.protocols)
+        greeting = msgspec.structs.replace(self._greeting, protocol=chosen)
+        await self._reply(frame.request_id, greeting)
+
+    async def _read(self, tasks: TaskGroup) -> None:
+        while True:
+            frame = await self._transport.next_frame()
+            flight = self._flights.get(frame.request_id)
+            if frame.kind is Kind.REQUEST:
+                await self._begin(frame, tasks)
+            # The answer may have crossed a cancel or a credit: then there is nothing to do.
+            elif flight is not None and frame.kind is Kind.CANCEL:
+                flight.end(CancelledError("the request was cancelled by its client"))
+            elif flight is not None and frame.kind is Kind.CREDIT:
+                flight.grant(decode_credit(frame.payload))
+
+    async def _begin(self, frame: Frame, tasks: TaskGroup) -> None:
+        if frame.request_id == CONNECTION_ID or frame.request_id in self._flights:
+            raise ProtocolError(f"request id {frame.request_id} is in use")
+        try:
+            request = decode_request(frame.payload)
+            if isinstance(request, Hello):
+                raise ProtocolError("a connection takes one hello only")
+            self._require_room()
+        except DftIndexError as error:
+            await self._outbox.send(error_frame(frame.request_id, error))
+            return
+        flight = self._flights[frame.request_id] = _Flight()
+        tasks.start_soon(self._answer, frame.request_id, request, flight)
+
+    def _require_room(self) -> None:
+        if self._stopping.is_set():
+            raise ShuttingDownError("the daemon is ending")
+        limit = self._limits.requests_per_connection
+        if len(self._flights) >= limit:
+            raise BusyError(
+                f"this connection has {limit} requests in flight",
+                "wait for an answer, or open another connection",
+            )
+
+    async def _answer(self, request_id: int, request: Any, flight: _Flight) -> None:
+        try:
+            with flight.scope:
+                await self._serve(request_id, request, flight)
+            if flight.scope.cancelled_caught:
+                await self._outbox.send(error_frame(request_id, flight.reason))
+        finally:
+            del self._flights[request_id]
+            self._landed.set()
+
+    async def _serve(self, request_id: int, request: Any, flight: _Flight) -> None:
+        try:
+            answer = await self._service.handle(request, self._peer)
+            if not isinstance(answer, ArrowAnswer):
+                flight.is_answered = True
+                await self._reply(request_id, answer)
+                return
+            await self._reply(request_id, answer.head)
+            async with aclosing(ipc_pieces(answer.table)) as pieces:
+                async for piece in pieces:
+                    for frame in encode_data(request_id, piece):
+                        await flight.spend()
+                        await self._outbox.send(frame)
+            await self._outbox.send(encode_frame(Kind.END, request_id))
+        except Exception as error:  # noqa: BLE001 - the client gets it, whatever it is
+            if not isinstance(getattr(error, "code", None), str):
+                _log.exception("request_failed", request=type(request).__name__)
+            await self._outbox.send(error_frame(request_id, error))
+
+    async def _reply(self, request_id: int, reply: msgspec.Struct) -> None:
+        payload = encode_reply(reply)
+        if len(payload) > MAX_REPLY_BYTES:
+            raise BusyError(
+                f"the reply has {len(payload)} bytes, the limit is {MAX_REPLY_BYTES}",
+                "ask for a directory further down",
+            )
+        await self._outbox.send(encode_frame(Kind.REPLY, request_id, payload))
+
+    async def _write(self, tasks: TaskGroup) -> None:
+        async for item in self._to_write:
+            if isinstance(item, anyio.Event):
+                item.set()
+                continue
+            try:
+                await self._transport.send(item)
+            except anyio.BrokenResourceError:
+                tasks.cancel_scope.cancel()
+                return
+
+    async def _end_in_order(self, tasks: TaskGroup) -> None:
+        await self._stopping.wait()
+        with anyio.move_on_after(self._limits.farewell_seconds):
+            for flight in self._flights.values():
+                flight.end(ShuttingDownError("the daemon is ending", "ask again when it is back"))
+            while self._flights:
+                self._landed = anyio.Event()
+                await self._landed.wait()
+            await self._flush()
+        tasks.cancel_scope.cancel()
+
+    async def _say_farewell(self, error: DftIndexError) -> None:
+        with anyio.move_on_after(self._limits.farewell_seconds):
+            await self._outbox.send(error_frame(CONNECTION_ID, error))
+            await self._flush()
+
+    async def _flush(self) -> None:
+        written = anyio.Event()
+        await self._outbox.send(written)
+        await written.wait()
+
+
+def error_frame(request_id: int, error: Exception) -> bytes:
+    """Return the frame that tells the client of *error*, with its own code if it has one."""
+    code = getattr(error, "code", None)
+    if isinstance(code, str):
+        message = str(getattr(error, "message", error))
+        payload = encode_error(code, message, str(getattr(error, "hint", "")))
+    else:
+        payload = encode_error(
+            "internal", f"{type(error).__name__}: {error}", "see the daemon's log"
+        )
+    return encode_frame(Kind.ERROR, request_id, payload)
+
+
+async def write_farewell(transport: Transport, error: DftIndexError, seconds: float) -> None:
+    """Tell a client that it is not served, and why; wait for it no longer than *seconds*."""
+    with anyio.move_on_after(seconds):
+        try:
+            await transport.send(error_frame(CONNECTION_ID, error))
+        except anyio.BrokenResourceError:
+            _log.debug("client_left_before_farewell")

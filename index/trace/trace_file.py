@@ -1,0 +1,65 @@
+"""The bytes of a trace file, as many as it had when it was opened.
+
+A trace may grow while it is read. Nothing beyond the size of the first ``fstat`` is looked at, so
+that the stamp stored with a parse and the bytes that were parsed say the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from dftindexd.index.errors import TraceGoneError
+from dftindexd.index.model import FileStamp
+
+__all__ = ("GZIP_MAGIC", "TraceFile", "open_trace")
+
+#: The first bytes of a gzip member: the magic and the method "deflate".
+GZIP_MAGIC: Final = b"\x1f\x8b\x08"
+
+
+class TraceFile:
+    """A readable range of bytes: the file behind *fd* up to ``size``."""
+
+    __slots__ = ("_fd", "size", "stamp")
+
+    def __init__(self, fd: int) -> None:
+        status = os.fstat(fd)
+        self._fd = fd
+        self.stamp = FileStamp(
+            status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
+        self.size = status.st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to *length* bytes from *offset*; fewer at the end, or where the file shrank."""
+        wanted = min(length, self.size - offset)
+        return os.pread(self._fd, wanted, offset) if wanted > 0 else b""
+
+    def is_gzip(self) -> bool:
+        """Tell by content whether this is gzip; the first byte of a header is enough."""
+        head = self.read(0, len(GZIP_MAGIC))
+        return bool(head) and GZIP_MAGIC.startswith(head)
+
+
+@contextmanager
+def open_trace(path: bytes) -> Iterator[TraceFile]:
+    """Open the trace at *path*.
+
+    Raises :class:`TraceGoneError` if nothing is there any more, and ``OSError`` if it cannot be
+    opened or is not a regular file. Opening never waits for a writer at the end of a pipe.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TraceGoneError(f"{os.fsdecode(path)} is gone", "scan its folder again") from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fsdecode(path))
+        yield TraceFile(fd)
+    finally:
+        os.close(fd)
