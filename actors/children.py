@@ -1,4 +1,8 @@
-"""Tasks that belong to an actor but run beside it: they report by messages and end with it."""
+"""Tasks that belong to an actor but run beside it: they report by messages and end with it.
+
+One that fails tells its actor by :class:`ChildFailed`, ahead of all data; the task group it runs in
+belongs to everybody and never sees the exception.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,23 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.abc
+import msgspec
+import structlog
 
-__all__ = ("Children",)
+from dftindexd.actors.errors import MailboxClosedError
+from dftindexd.actors.mailbox import Mailbox
+
+__all__ = ("ChildFailed", "Children")
+
+
+_log = structlog.get_logger(__name__)
+
+
+class ChildFailed(msgspec.Struct, frozen=True):
+    """A child ended with an exception. The actor raises it, unless it knows better."""
+
+    name: str
+    error: Exception
 
 
 class _Child:
@@ -34,16 +53,23 @@ class Children:
     def __len__(self) -> int:
         return len(self._children)
 
-    def start(self, function: Callable[[], Awaitable[None]], name: str) -> None:
-        """Run *function* beside the actor until it returns or :meth:`cancel` is called."""
+    def start(self, function: Callable[[], Awaitable[None]], name: str, mailbox: Mailbox) -> None:
+        """Run *function* beside the actor of *mailbox* until it returns or :meth:`cancel`."""
         child = _Child()
         self._children.add(child)
-        self._tasks.start_soon(self._run, function, child, name=name)
+        self._tasks.start_soon(self._run, function, child, name, mailbox, name=name)
 
-    async def _run(self, function: Callable[[], Awaitable[None]], child: _Child) -> None:
+    async def _run(
+        self, function: Callable[[], Awaitable[None]], child: _Child, name: str, mailbox: Mailbox
+    ) -> None:
         try:
             with child.scope:
                 await function()
+        except MailboxClosedError:
+            # Whoever the child reports to, its actor or another, has ended and needs no report.
+            _log.debug("child_ended_unheard", child=name)
+        except Exception as error:  # noqa: BLE001 - the actor is told, and raises it
+            _report(mailbox, ChildFailed(name, error))
         finally:
             self._children.discard(child)
             child.ended.set()
@@ -55,3 +81,10 @@ class Children:
             child.scope.cancel()
         for child in children:
             await child.ended.wait()
+
+
+def _report(mailbox: Mailbox, failure: ChildFailed) -> None:
+    try:
+        mailbox.tell_control(failure)
+    except MailboxClosedError:
+        _log.debug("child_failed_unheard", child=failure.name, exc_info=failure.error)

@@ -53,7 +53,7 @@ class CompactResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compact(Request[CompactResult], frozen=True, kw_only=True):
-    """Delete segments that nobody reads any more; *reclaim* also gives the room back to the disk."""
+    """Delete segments that nobody reads any more; *reclaim* also frees their room on disk."""
 
     reclaim: bool = True
 
@@ -73,11 +73,13 @@ class ParsedOutcome(msgspec.Struct, frozen=True, kw_only=True, tag="parsed"):
 
 class ParseResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of each request of a job, in order, and the rows of all: either in ``rows``, or
-    where they are many in SST files, by family."""
+    where they are many in SST files, by family. ``staging_error``: why these could not be written;
+    nothing of the job can be committed then, and no trace is to blame."""
 
     outcomes: tuple[ParsedOutcome | TraceFailure, ...]
     rows: tuple[Row, ...] = ()
     artifacts: dict[str, str] = {}
+    staging_error: str = ""
 
 
 class ParseJob(Request[ParseResult], frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -67,13 +67,10 @@ class Engine:
     async def _stop(self) -> None:
         """End watchers and schedulers first, then the workers, then the stores with what they were
         given."""
-        async with anyio.create_task_group() as tasks:
-            for root in self.roots.values():
-                tasks.start_soon(root.stop_indexing)
+        roots = list(self.roots.values())
+        await _all_of(root.stop_indexing for root in roots)
         await self.pool.stop()
-        async with anyio.create_task_group() as tasks:
-            for root in self.roots.values():
-                tasks.start_soon(root.close_store)
+        await _all_of(root.close_store for root in roots)
 
     # -- roots --------------------------------------------------------------------------------
 
@@ -87,17 +84,22 @@ class Engine:
         async with self._roots_lock:
             if path in self.roots:
                 return self.roots[path]
-            root = Root(
-                path,
-                store_path or self.state_dir.store_path(path),
-                options or self.options.root,
-                owner=self.options.owner,
-                pool=self.pool,
-                tasks=self._tasks,
-            )
+            root = self._new_root(path, options, store_path)
             await root.start()
             self.roots[path] = root
             return root
+
+    def _new_root(
+        self, path: bytes, options: RootOptions | None = None, store_path: str | None = None
+    ) -> Root:
+        return Root(
+            path,
+            store_path or self.state_dir.store_path(path),
+            options or self.options.root,
+            owner=self.options.owner,
+            pool=self.pool,
+            tasks=self._tasks,
+        )
 
     async def watch(self, path: bytes) -> tuple[Root, bool]:
         """Watch *path* from now on, also after a restart; return its root and whether it is new."""
@@ -105,23 +107,45 @@ class Engine:
         if covering is not None:
             return covering, False
         root = await self.add_root(path)
-        self.state_dir.save_roots(self.roots)
+        self.failed_roots.pop(path, None)
+        self._save_roots()
         return root, True
 
+    def _save_roots(self) -> None:
+        self.state_dir.save_roots([*self.roots, *self.failed_roots])
+
     async def unwatch(self, path: bytes, *, purge: bool) -> Root:
-        """Stop watching the root *path*; *purge* deletes its store."""
+        """Stop watching the root *path*; *purge* deletes its store.
+
+        A root that could not be opened is forgotten; its store is not known to be ours and stays.
+
+        :raises NotWatchedError: no such root.
+        """
         async with self._roots_lock:
+            if path in self.failed_roots:
+                return self._forget_failed(path, purge=purge)
             root = self.roots.pop(path, None)
             if root is None:
                 raise NotWatchedError(
                     f"{os.fsdecode(path)} is not a watched root",
                     "dftindexd-client status lists the roots",
                 )
+            self._save_roots()
             await root.stop_indexing()
             await root.close_store()
-            self.state_dir.save_roots(self.roots)
+            if purge:
+                await anyio.to_thread.run_sync(shutil.rmtree, root.store_path)
+        return root
+
+    def _forget_failed(self, path: bytes, *, purge: bool) -> Root:
+        root = self._new_root(path)
         if purge:
-            await anyio.to_thread.run_sync(shutil.rmtree, root.store_path)
+            raise CoreError(
+                f"the store of {os.fsdecode(path)} could not be opened and is not deleted",
+                f"unwatch without --purge, then look at {root.store_path}",
+            )
+        del self.failed_roots[path]
+        self._save_roots()
         return root
 
     async def restore_roots(self) -> None:
@@ -179,15 +203,34 @@ async def open_engine(options: EngineOptions) -> AsyncIterator[Engine]:
     :raises StoreLockedError: another process works in the state directory.
     """
     state_dir = StateDir(options.state_dir, options.owner)
+    failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
             engine = Engine(options, state_dir, tasks)
             try:
                 await engine._start()
                 yield engine
+            except Exception as error:  # noqa: BLE001 - raised below, outside of any group
+                failure = error
             finally:
                 with anyio.CancelScope(shield=True):
                     await engine._stop()
                 tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
     finally:
         state_dir.close()
+
+
+async def _all_of(functions: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Run *functions* beside each other; one that fails is logged and does not stop the others."""
+
+    async def run(function: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await function()
+        except Exception:  # noqa: BLE001 - told by the log; the others have to end in order
+            _log.exception("root_ended_badly")
+
+    async with anyio.create_task_group() as tasks:
+        for function in functions:
+            tasks.start_soon(run, function)

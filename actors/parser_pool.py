@@ -91,6 +91,8 @@ class ParserWorker(Actor):
                 return await self._run(message)
         except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
             raise WorkerDiedError(await self._epitaph()) from error
+        except msgspec.MsgspecError as error:
+            raise WorkerDiedError(f"a parser worker answered what is no result: {error}") from error
 
     async def _run(self, job: ParseJob) -> ParseResult:
         stream = self._stream

@@ -6,16 +6,17 @@ import os
 
 import anyio
 import anyio.abc
-import immutables
+from rpds import HashTrieMap
 
 from dftindexd.actors.actor import Quit, Shutdown
-from dftindexd.actors.errors import ActorError
+from dftindexd.actors.errors import ActorError, MailboxClosedError
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root_state import RootState
-from dftindexd.actors.scheduler import RootOptions, RootScheduler, Ticket
+from dftindexd.actors.scheduler import RootOptions, RootScheduler
 from dftindexd.actors.store import StoreActor, StoreHandle
-from dftindexd.actors.supervisor import Supervisor
+from dftindexd.actors.supervisor import RestartPolicy, Supervisor
+from dftindexd.actors.tickets import Leave, Ticket
 from dftindexd.actors.watcher import Watcher
 from dftindexd.index.errors import NotWatchedError
 from dftindexd.index.model import TraceRecord
@@ -25,6 +26,10 @@ __all__ = ("Root",)
 
 _STORE_CAPACITY = 16
 _SCHEDULER_CAPACITY = 64
+
+#: A watch may be impossible for hours (a limit of the kernel, a root that comes and goes); scans go
+#: on meanwhile, so that it is tried for ever.
+_WATCH_RESTARTS = RestartPolicy(max_restarts=1000, longest_delay=30.0)
 
 
 class Root:
@@ -60,6 +65,7 @@ class Root:
             self._watcher.name,
             lambda: Watcher(path, self._scheduler, tasks),
             self._watcher,
+            policy=_WATCH_RESTARTS,
         )
         self.supervisors = [self._store_supervisor, self._scheduler_supervisor]
         self._started: list[Supervisor] = []
@@ -105,7 +111,11 @@ class Root:
         """Have the store finish what it was given, and close it."""
         if self.store.closed or self._store_supervisor not in self._started:
             return
-        await self.store.ask(Shutdown())
+        try:
+            await self.store.ask(Shutdown())
+        except MailboxClosedError:
+            # The actor was cancelled meanwhile, and has closed the store on its way out.
+            return
 
     def covers(self, path: bytes) -> bool:
         """Return whether *path* is the root or lies below it."""
@@ -122,7 +132,7 @@ class Root:
 
     def records(self, path: bytes) -> list[TraceRecord]:
         """Return the records of the traces at or below *path*, at the last generation."""
-        traces: immutables.Map[bytes, TraceRecord] = self.handle.registry.traces
+        traces: HashTrieMap[bytes, TraceRecord] = self.handle.registry.traces
         return traces_below(traces, self.relative(path))
 
     async def leave_ticket(
@@ -131,7 +141,7 @@ class Root:
         """Ask for all at or below *path* to be indexed as it is on disk now, and return at once;
         ``await ticket.wait()`` waits for it."""
         ticket = Ticket(self.relative(path), until_finished=until_finished, force=force)
-        await self._scheduler.tell(ticket)
+        await self._scheduler.ask(Leave(ticket))
         return ticket
 
 

@@ -8,22 +8,20 @@ in at most one job at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from math import ceil
-from typing import Final
+from typing import Final, TypeAlias
 
-import immutables
+from rpds import HashTrieMap
 
+from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, Waiter, retry_delay
 from dftindexd.index.model import FileStamp, TraceRecord
 from dftindexd.index.reconcile import Action, reconcile
 from dftindexd.index.scan import Scan
 from dftindexd.index.store.registry import Commit, CommitQuarantine, CommitRemoval, CommitSettled
 
-__all__ = ("MAX_ATTEMPTS", "Job", "RootState", "Task", "Waiter", "retry_delay")
-
-#: After how many failures a trace is quarantined.
-MAX_ATTEMPTS: Final = 3
+__all__ = ("RootState",)
 
 _BATCH_TRACES: Final = 64
 _BATCH_BYTES: Final = 8 << 20
@@ -31,45 +29,7 @@ _BATCH_BYTES: Final = 8 << 20
 #: old; the writer's clock may be wrong, so that less says nothing.
 _OLD_SETTLE_TIMES: Final = 4
 
-Traces = immutables.Map[bytes, TraceRecord]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One trace of a job: what to do, on which record, and how often it has failed."""
-
-    path: bytes
-    action: Action
-    record: TraceRecord | None
-    stamp: FileStamp
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Traces that one worker reads in one go; numbers ascend with the moment a job was made."""
-
-    number: int
-    tasks: tuple[Task, ...]
-
-
-@dataclass(slots=True)
-class Waiter:
-    """Somebody who waits for traces below a path.
-
-    ``until_finished`` waits for each trace's end, else only for what was on disk: then ``pending``
-    holds the traces still owed, each satisfied by a job numbered above ``floor``.
-    """
-
-    below: bytes
-    until_finished: bool = False
-    pending: set[bytes] = field(default_factory=set)
-    floor: int = 0
-    problems: dict[bytes, str] = field(default_factory=dict)
-
-    def covers(self, path: bytes) -> bool:
-        """Return whether *path* is the waiter's trace or lies below its directory."""
-        return not self.below or path == self.below or path.startswith(self.below + b"/")
+Traces: TypeAlias = "HashTrieMap[bytes, TraceRecord]"
 
 
 @dataclass(slots=True)
@@ -77,11 +37,6 @@ class _Seen:
     stamp: FileStamp
     since: float
     changed: bool
-
-
-def retry_delay(attempt: int) -> float:
-    """Return how many seconds a trace rests after its *attempt*-th failure (from 1)."""
-    return float(min(30.0, 0.1 * 4.0 ** (attempt - 1)))
 
 
 class RootState:
@@ -102,6 +57,13 @@ class RootState:
         self._forced: set[bytes] = set()
         self._attempts: dict[bytes, int] = {}
         self._rest_until: dict[bytes, float] = {}
+        # Paths to be looked at again: what was last seen of them may be older than their record.
+        self._doubtful: dict[bytes, None] = {}
+        # Paths whose job ended since the look that is on its way began.
+        self._since_look: set[bytes] = set()
+        # Every directory that ever held a trace, however far below.
+        self._directories: set[bytes] = {b""}
+        self._knows_store = False
         self._last_job = 0
 
     @property
@@ -111,8 +73,11 @@ class RootState:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is queued, in hand, or to be removed."""
-        return not (self._queue or self._urgent or self.in_flight or self._removals)
+        """Whether nothing is queued, in hand, to be removed, or to be looked at again."""
+        return not any(self._work())
+
+    def _work(self) -> tuple[Collection[bytes], ...]:
+        return self._urgent, self._queue, self.in_flight, self._removals, self._doubtful
 
     def queued_bytes(self, traces: Traces) -> int:
         """Return how many bytes on disk the queued and running jobs have to read."""
@@ -137,27 +102,48 @@ class RootState:
     ) -> Action:
         """Take in that *path* now has *stamp* (``None``: it is gone) and queue what follows."""
         known = self.seen.get(path)
+        self._doubtful.pop(path, None)
         if stamp is None:
             self.seen.pop(path, None)
+            self._forced.discard(path)
+            self._forgive(path)
         elif known is None:
             self.seen[path] = _Seen(stamp, now, changed=False)
+            self._note_directories((path,))
         elif known.stamp != stamp:
             self.seen[path] = _Seen(stamp, now, changed=True)
-            self._attempts.pop(path, None)
-            self._rest_until.pop(path, None)
+            # One that only grew does not lose its record: it may kill a worker at every size.
+            if known.stamp.ino != stamp.ino:
+                self._forgive(path)
         return self.evaluate(path, traces, now=now, wall_ns=wall_ns)
+
+    def _forgive(self, path: bytes) -> None:
+        self._attempts.pop(path, None)
+        self._rest_until.pop(path, None)
+
+    @property
+    def doubtful(self) -> Collection[bytes]:
+        """The paths that the next look at the disk has to include."""
+        return self._doubtful.keys()
+
+    def begin_look(self) -> None:
+        """Note that a look at the disk begins now: jobs that end from here on may have seen the
+        disk later than it."""
+        self._since_look.clear()
 
     def apply_scan(self, scan: Scan, traces: Traces, *, now: float, wall_ns: int) -> None:
         """Take in a scan: what it does not show below its directory is gone, unless the scan could
         not look there."""
         if scan.root_error:
             self.root_error = scan.root_error
+            self._doubtful.clear()  # the scan after its return shows everything
             return
+        if not self._knows_store:
+            self._knows_store = True
+            self._note_directories(traces)
         self.root_error = ""
         self.problems = {
-            path: reason
-            for path, reason in self.problems.items()
-            if not _is_below(path, scan.directory)
+            path: reason for path, reason in self.problems.items() if not scan.covers(path)
         } | scan.problems
         for path, stamp in scan.stamps.items():
             known = self.seen.get(path)
@@ -169,19 +155,45 @@ class RootState:
                 and record.ending is not None
                 and record.tiers == self.tiers
                 and path not in self._forced
+                and path not in self._doubtful
             ):
                 continue
-            self.observe(path, stamp, traces, now=now, wall_ns=wall_ns)
-        for path in [*self.seen, *traces]:
-            if path in scan.stamps or not _is_below(path, scan.directory):
+            if path in self._since_look and (record is None or record.stamp != stamp):
+                self._doubtful[path] = None
                 continue
-            if not any(_is_below(path, problem) for problem in scan.problems):
-                self.observe(path, None, traces, now=now, wall_ns=wall_ns)
+            self.observe(path, stamp, traces, now=now, wall_ns=wall_ns)
+        for path in self._maybe_gone(scan, traces):
+            if any(_is_below(path, problem) for problem in scan.problems):
+                continue
+            if path in self._since_look:
+                self._doubtful[path] = None
+                continue
+            self.observe(path, None, traces, now=now, wall_ns=wall_ns)
+        for path in [path for path in self._doubtful if scan.covers(path)]:
+            if any(_is_below(path, problem) for problem in scan.problems):
+                self._doubtful.pop(path)
+
+    def _maybe_gone(self, scan: Scan, traces: Traces) -> list[bytes]:
+        """Return the traces known of that the scan would have shown, but did not."""
+        if scan.directory in self._directories:
+            known: Iterable[bytes] = {**dict.fromkeys(traces), **self.seen, **self._doubtful}
+        else:
+            known = (scan.directory,)  # a hint costs the same in a store of any size
+        return [path for path in known if path not in scan.stamps and scan.covers(path)]
+
+    def _note_directories(self, paths: Iterable[bytes]) -> None:
+        for path in paths:
+            while b"/" in path:
+                path = path.rpartition(b"/")[0]
+                if path in self._directories:
+                    break
+                self._directories.add(path)
 
     def force(self, paths: Iterable[bytes]) -> None:
         """Have *paths* parsed anew, whatever the store holds of them."""
         for path in paths:
             if path in self.seen:
+                self._forgive(path)
                 self._forced.add(path)
                 self._urgent[path] = None
 
@@ -197,7 +209,7 @@ class RootState:
     def evaluate(self, path: bytes, traces: Traces, *, now: float, wall_ns: int) -> Action:
         """Queue whatever *path* needs, drop what it no longer needs, and return its action."""
         action = self._action(path, traces.get(path), now, wall_ns)
-        if action.parses:
+        if action.parses and path not in self._doubtful:
             if path not in self._urgent:
                 self._queue[path] = None
         else:
@@ -235,11 +247,19 @@ class RootState:
             record = traces.get(path)
             cost = self._cost(path, record)
             failed_before = path in self._attempts
-            if tasks and (failed_before or cost > room):
+            if tasks and failed_before:
                 continue
-            action = self._action(path, record, now, wall_ns)
+            if tasks and cost > room:
+                break
             tasks.append(
-                Task(path, action, record, self.seen[path].stamp, self._attempts.get(path, 0))
+                Task(
+                    path=path,
+                    action=self._action(path, record, now, wall_ns),
+                    record=record,
+                    stamp=self.seen[path].stamp,
+                    attempt=self._attempts.get(path, 0),
+                    forced=path in self._forced,
+                )
             )
             room -= cost
             if len(tasks) == limit or room <= 0 or failed_before:
@@ -281,21 +301,24 @@ class RootState:
 
     # -- what became of it ------------------------------------------------------------------
 
-    def failed(self, task: Task, reason: str, *, now: float, final: bool = False) -> Commit | None:
+    def failed(self, task: Task, reason: str, *, now: float) -> Commit | None:
         """Note that *task* failed; return the quarantine commit if that was once too often."""
         attempt = task.attempt + 1
-        if final or attempt >= MAX_ATTEMPTS:
-            self._attempts.pop(task.path, None)
-            return CommitQuarantine(
-                path=task.path,
-                base_version=task.record.version if task.record is not None else 0,
-                tiers=self.tiers,
-                stamp=task.stamp,
-                reason=reason,
-            )
         self._attempts[task.path] = attempt
         self._rest_until[task.path] = now + retry_delay(attempt)
-        return None
+        if attempt < MAX_ATTEMPTS:
+            return None
+        return CommitQuarantine(
+            path=task.path,
+            base_version=task.record.version if task.record is not None else 0,
+            tiers=self.tiers,
+            stamp=task.stamp,
+            reason=reason,
+        )
+
+    def vanished(self, task: Task) -> None:
+        """Note that a worker found no file; only another look can tell whether there is one now."""
+        self._doubtful[task.path] = None
 
     def rest(self, paths: Iterable[bytes], until: float) -> None:
         """Leave *paths* in the queue but take none of them before *until*."""
@@ -307,53 +330,63 @@ class RootState:
         """Take in that *job* is over and the store is as in *traces*; *unresolved* are those of its
         traces that failed and will be tried again."""
         for task in job.tasks:
-            self.in_flight.pop(task.path, None)
-            if task.path not in unresolved:
-                self._rest_until.pop(task.path, None)
-            self.evaluate(task.path, traces, now=now, wall_ns=wall_ns)
-            if task.path in unresolved:
+            path = task.path
+            self.in_flight.pop(path, None)
+            record, seen = traces.get(path), self.seen.get(path)
+            if path in unresolved:
+                if task.forced and seen is not None:
+                    self._forced.add(path)
+                self.evaluate(path, traces, now=now, wall_ns=wall_ns)
                 continue
+            self._since_look.add(path)
+            if record is not None and not record.quarantined:
+                self._forgive(path)
+            if record is not None and seen is not None and record.stamp != seen.stamp:
+                # The worker and the last look saw different sizes; which was later only the disk
+                # can tell.
+                self._doubtful[path] = None
+            self.evaluate(path, traces, now=now, wall_ns=wall_ns)
             for waiter in self.waiters:
                 if job.number > waiter.floor:
-                    waiter.pending.discard(task.path)
+                    waiter.pending.discard(path)
 
     # -- who waits --------------------------------------------------------------------------
 
     def owe(self, waiter: Waiter) -> None:
-        """Have *waiter* wait for all that is queued, in hand or to be removed now below its path."""
+        """Have *waiter* wait for all that there is to do now below its path."""
         waiter.floor = self._last_job
-        for group in (self._urgent, self._queue, self.in_flight, self._removals):
+        for group in self._work():
             waiter.pending.update(path for path in group if waiter.covers(path))
         self.waiters.append(waiter)
 
     def satisfied(self, traces: Traces) -> list[Waiter]:
         """Take out and return the waiters who have what they waited for."""
-        done = [waiter for waiter in self.waiters if self._is_satisfied(waiter, traces)]
+        done = [waiter for waiter in self.waiters if self._is_satisfied(waiter)]
         for waiter in done:
             self.waiters.remove(waiter)
             waiter.problems = self._problems(waiter, traces)
         return done
 
-    def _is_satisfied(self, waiter: Waiter, traces: Traces) -> bool:
-        waiter.pending = {path for path in waiter.pending if self._has_work(path)}
-        if waiter.pending:
-            return False
+    def _is_satisfied(self, waiter: Waiter) -> bool:
+        if waiter.abandoned:
+            return True
+        while waiter.pending:
+            path = waiter.pending.pop()
+            if any(path in group for group in self._work()):
+                waiter.pending.add(path)
+                return False
         if not waiter.until_finished:
             return True
-        unfinished = (path for path in self._unfinished if waiter.covers(path))
-        busy = (path for path in [*self.seen, *self.in_flight] if waiter.covers(path))
-        return next(unfinished, None) is None and not any(map(self._has_work, busy))
-
-    def _has_work(self, path: bytes) -> bool:
-        return (
-            path in self.in_flight
-            or path in self._queue
-            or path in self._urgent
-            or path in self._removals
+        return not any(
+            waiter.covers(path) for group in (self._unfinished, *self._work()) for path in group
         )
 
     def _problems(self, waiter: Waiter, traces: Traces) -> dict[bytes, str]:
-        unreadable = {path: text for path, text in self.problems.items() if waiter.covers(path)}
+        unreadable = {
+            path: text
+            for path, text in self.problems.items()
+            if waiter.covers(path) or _is_below(waiter.below, path)
+        }
         quarantined = {
             path: record.quarantined
             for path, record in traces.items()

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from dftindexd.actors.actor import Actor, ActorContext
-from dftindexd.actors.children import Children
+from dftindexd.actors.children import ChildFailed, Children
 from dftindexd.actors.commands import (
     CommitResult,
     Ingest,
@@ -29,12 +29,14 @@ from dftindexd.actors.commands import (
     TraceFailure,
     Write,
 )
-from dftindexd.actors.errors import ActorError
+from dftindexd.actors.errors import ActorEndedError, ActorError
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.jobs import Job, Task
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.parser_pool import WorkerDiedError
-from dftindexd.actors.root_state import Job, RootState, Task, Waiter
+from dftindexd.actors.root_state import RootState
 from dftindexd.actors.store import StoreHandle
+from dftindexd.actors.tickets import Leave, Ticket
 from dftindexd.actors.watcher import Hint
 from dftindexd.index.errors import CoreError, StoreReadOnlyError
 from dftindexd.index.model import ParseRequest, TierConfig
@@ -47,7 +49,7 @@ __all__ = ("RootOptions", "RootScheduler", "Ticket")
 _log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 0.25
-_STORE_RETRY_SECONDS = 2.0
+_RETRY_SECONDS = 2.0
 #: More hinted paths than this at once are looked at by one walk of the whole tree.
 _MOST_HINTED_PATHS = 1000
 
@@ -56,53 +58,32 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How one root is indexed; times are seconds.
 
     ``follow``: index whatever is and comes below the root; else only what tickets ask for.
+    ``recursive``: look below the directories of what is asked for, too.
     """
 
     tiers: TierConfig = TierConfig()
     settle_seconds: float = 5.0
     rescan_seconds: float = 30.0
     follow: bool = True
-
-
-class Ticket:
-    """A request to be told when the index has what is on disk below a path.
-
-    The disk is looked at after the ticket was left, so everything that was there is covered.
-    """
-
-    def __init__(self, below: bytes, *, until_finished: bool = False, force: bool = False) -> None:
-        self.waiter = Waiter(below=below, until_finished=until_finished)
-        self.force = force
-        self.traces = 0
-        self.error: Exception | None = None
-        self._done = anyio.Event()
-
-    def settle(self, error: Exception | None = None) -> None:
-        """End the wait, with *error* if what was asked for cannot be had."""
-        self.error = error
-        self._done.set()
-
-    async def wait(self) -> dict[bytes, str]:
-        """Wait for the end; return the traces that are not as on disk, with the reason of each."""
-        await self._done.wait()
-        if self.error is not None:
-            raise self.error
-        return self.waiter.problems
+    recursive: bool = True
 
 
 class _Looked(msgspec.Struct, frozen=True):
     """What a look at the disk showed, and the tickets that wanted it."""
 
+    life: int
     scans: tuple[Scan, ...]
     tickets: tuple[Ticket, ...]
 
 
 class _JobDone(msgspec.Struct, frozen=True):
-    """A job is over: ``failures`` by path, ``store_error`` where the store took nothing."""
+    """A job is over: ``failures`` by path; ``error`` where no trace is to blame that nothing of it
+    was committed."""
 
+    life: int
     job: Job
     failures: dict[bytes, TraceFailure]
-    store_error: Exception | None = None
+    error: Exception | None = None
 
 
 class RootScheduler(Actor):
@@ -131,6 +112,7 @@ class RootScheduler(Actor):
         self._pool = pool
         self._workers = workers
         self._children = Children(tasks)
+        self._life = 0
         self._jobs = 0
         self._hinted: set[bytes] = set()
         self._look_everywhere = options.follow
@@ -140,20 +122,25 @@ class RootScheduler(Actor):
         self._next_rescan = 0.0
 
     async def initialize(self, context: ActorContext) -> None:
+        self._life = context.generation
         self._look(context.mailbox)
 
     async def handle(
-        self, message: Hint | Ticket | _Looked | _JobDone, context: ActorContext
+        self, message: Hint | Leave | _Looked | _JobDone | ChildFailed, context: ActorContext
     ) -> None:
         match message:
             case Hint():
                 self._note(message)
-            case Ticket():
-                self._wanted.append(message)
+            case Leave():
+                self._wanted.append(message.ticket)
             case _Looked():
-                self._take_in(message)
+                if message.life == self._life:
+                    self._take_in(message)
             case _JobDone():
-                await self._conclude(message, context)
+                if message.life == self._life:
+                    await self._conclude(message, context)
+            case ChildFailed():
+                raise message.error
             case _:
                 assert_never(message)
         await self._advance(context)
@@ -185,11 +172,15 @@ class RootScheduler(Actor):
 
     def _look(self, mailbox: Mailbox) -> None:
         """Start a look at the disk if one is wanted and none is on its way."""
-        if self._looking or not (self._look_everywhere or self._hinted or self._wanted):
+        if self._looking:
             return
-        directories = self._hinted | {ticket.waiter.below for ticket in self._wanted}
+        doubtful = self._state.doubtful
+        if not (self._look_everywhere or self._hinted or self._wanted or doubtful):
+            return
+        self._state.begin_look()
+        directories = {*self._hinted, *doubtful, *(one.waiter.below for one in self._wanted)}
         if self._look_everywhere:
-            directories = {b""}
+            directories.add(b"")
             self._next_rescan = anyio.current_time() + self._options.rescan_seconds
         tickets = tuple(self._wanted)
         self._hinted, self._look_everywhere, self._wanted = set(), False, []
@@ -197,13 +188,26 @@ class RootScheduler(Actor):
         self._tickets |= {id(ticket.waiter): ticket for ticket in tickets}
 
         async def look() -> None:
-            scans = await anyio.to_thread.run_sync(self._scan, outermost(directories))
-            await mailbox.tell(_Looked(scans, tickets))
+            scans = await anyio.to_thread.run_sync(
+                self._scan, self._outermost(directories), abandon_on_cancel=True
+            )
+            await mailbox.tell(_Looked(self._life, scans, tickets))
 
-        self._children.start(look, name=f"{self.name}:look")
+        self._children.start(look, f"{self.name}:look", mailbox)
+
+    def _outermost(self, directories: set[bytes]) -> list[bytes]:
+        """Return *directories* without those that a look at another of them shows anyway."""
+        if not self._options.recursive:
+            return list(directories)
+        if b"" in directories:
+            return [b""]
+        return [path for path in directories if directories.isdisjoint(_ancestors(path))]
 
     def _scan(self, directories: Iterable[bytes]) -> tuple[Scan, ...]:
-        return tuple(scan_tree(self._root, directory) for directory in directories)
+        recursive = self._options.recursive
+        return tuple(
+            scan_tree(self._root, directory, recursive=recursive) for directory in directories
+        )
 
     def _take_in(self, looked: _Looked) -> None:
         self._looking = False
@@ -257,32 +261,40 @@ class RootScheduler(Actor):
         async def run() -> None:
             await mailbox.tell(await self._run(job))
 
-        self._children.start(run, name=f"{self.name}:job-{job.number}")
+        self._children.start(run, f"{self.name}:job-{job.number}", mailbox)
 
     async def _run(self, job: Job) -> _JobDone:
-        request = ParseJob(
-            requests=tuple(map(self._request, job.tasks)),
-            staging=self._handle.staging,
-            stem=f"{self._handle.new_segment_id():016x}",
-        )
+        """Have a job parsed and committed. What does not come from its traces is not held against
+        them: a store that takes nothing, or a pool without workers."""
         try:
+            request = ParseJob(
+                requests=tuple(map(self._request, job.tasks)),
+                staging=self._handle.staging,
+                stem=f"{self._handle.new_segment_id():016x}",
+            )
             result = await self._pool.ask(request)
-        except (WorkerDiedError, ActorError) as error:
-            failure = TraceFailure(reason=str(error))
-            return _JobDone(job, {task.path: failure for task in job.tasks})
-        failures: dict[bytes, TraceFailure] = {}
-        commits: list[Commit] = []
-        for task, outcome in zip(job.tasks, result.outcomes, strict=True):
-            if isinstance(outcome, ParsedOutcome):
-                commits.append(self._commit_of(task, outcome))
-            else:
-                failures[task.path] = outcome
-        try:
+            failures: dict[bytes, TraceFailure] = {}
+            commits: list[Commit] = []
+            for task, outcome in zip(job.tasks, result.outcomes, strict=True):
+                if isinstance(outcome, ParsedOutcome):
+                    commits.append(self._commit_of(task, outcome))
+                else:
+                    failures[task.path] = outcome
+            if result.staging_error:
+                return self._done(job, failures, StoreReadOnlyError(result.staging_error))
             if commits:
                 await self._store.ask(_store_command(result, commits))
+        except WorkerDiedError as error:
+            failure = TraceFailure(reason=str(error))
+            return self._done(job, {task.path: failure for task in job.tasks})
         except (CoreError, ActorError) as error:
-            return _JobDone(job, failures, store_error=error)
-        return _JobDone(job, failures)
+            return self._done(job, {}, error)
+        return self._done(job, failures)
+
+    def _done(
+        self, job: Job, failures: dict[bytes, TraceFailure], error: Exception | None = None
+    ) -> _JobDone:
+        return _JobDone(self._life, job, failures, error)
 
     def _request(self, task: Task) -> ParseRequest:
         record = task.record
@@ -309,15 +321,15 @@ class RootScheduler(Actor):
         now, wall_ns = anyio.current_time(), time.time_ns()
         paths = [task.path for task in done.job.tasks]
         unresolved: set[bytes] = set()
-        if done.store_error is not None:
-            _log.warning("commit_failed", store=self._handle.path, reason=str(done.store_error))
-            self._state.rest(paths, now + _STORE_RETRY_SECONDS)
-            self._give_up_waiting(done.store_error)
+        if done.error is not None:
+            _log.warning("job_failed", store=self._handle.path, reason=str(done.error))
+            self._state.rest(paths, now + _RETRY_SECONDS)
+            self._give_up_waiting(done.error)
             unresolved.update(paths)
         quarantines: list[Commit] = []
         for task in done.job.tasks:
             failure = done.failures.get(task.path)
-            if failure is None or done.store_error is not None:
+            if failure is None or done.error is not None:
                 continue
             _log.warning(
                 "trace_failed",
@@ -326,9 +338,7 @@ class RootScheduler(Actor):
                 attempt=task.attempt + 1,
             )
             if failure.gone:
-                self._state.observe(
-                    task.path, None, self._handle.registry.traces, now=now, wall_ns=wall_ns
-                )
+                self._state.vanished(task)
                 continue
             quarantine = self._state.failed(task, failure.reason, now=now)
             if quarantine is None:
@@ -345,13 +355,14 @@ class RootScheduler(Actor):
         )
 
     async def _commit(self, commits: list[Commit], context: ActorContext) -> None:
-        """Have the store take *commits* that need no parsing; a store that takes none is retried."""
+        """Have the store take *commits* that need no parsing; what it does not take stays due."""
         if not commits:
             return
         try:
             with context.protect():
                 result: CommitResult = await self._store.ask(Write(commits=tuple(commits)))
-        except StoreReadOnlyError as error:
+        except (CoreError, ActorEndedError) as error:
+            _log.warning("commit_failed", store=self._handle.path, reason=str(error))
             self._give_up_waiting(error)
             return
         if result.refused:
@@ -372,14 +383,6 @@ class RootScheduler(Actor):
             "in_flight": len(self._state.in_flight),
             "waiting": len(self._tickets),
         }
-
-
-def outermost(directories: Iterable[bytes]) -> list[bytes]:
-    """Return *directories* without those that lie below another of them."""
-    every = set(directories)
-    if b"" in every:
-        return [b""]
-    return [path for path in every if not any(above in every for above in _ancestors(path))]
 
 
 def _ancestors(path: bytes) -> Iterator[bytes]:

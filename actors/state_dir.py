@@ -21,9 +21,10 @@ _LOCK_FILE: Final = "daemon.lock"
 
 def default_state_dir(environment: Mapping[str, str], uid: int) -> str:
     """Return the state directory of a user, in the order that ``docs/configuration.md`` gives."""
-    for variable in ("DFTINDEXD_STATE_DIR", "STATE_DIRECTORY"):
-        if environment.get(variable):
-            return environment[variable].split(":")[0]
+    if environment.get("DFTINDEXD_STATE_DIR"):
+        return environment["DFTINDEXD_STATE_DIR"]
+    if environment.get("STATE_DIRECTORY"):
+        return environment["STATE_DIRECTORY"].split(":")[0]  # systemd may give several
     if uid == 0:
         return "/var/lib/dftindexd"
     home = environment.get("XDG_STATE_HOME") or os.path.join(
@@ -39,8 +40,8 @@ def store_name(root: bytes) -> str:
 
 
 class WatchedRoot(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of ``roots.json``; the path is text with surrogates for bytes that are not UTF-8,
-    written as hexadecimal so that every name survives."""
+    """One entry of ``roots.json``: the path for people, and in hexadecimal, so that a name survives
+    that is not UTF-8."""
 
     path: str
     path_hex: str
@@ -82,14 +83,14 @@ class StateDir:
         try:
             with open(os.path.join(self.path, _ROOTS_FILE), "rb") as file:
                 entries = msgspec.json.decode(file.read(), type=list[WatchedRoot])
+            return [bytes.fromhex(entry.path_hex) for entry in entries]
         except FileNotFoundError:
             return []
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise CoreError(
                 f"{self.path}/{_ROOTS_FILE} does not read back: {error}",
                 "mend or remove it; removed, nothing is watched until you say so again",
             ) from error
-        return [bytes.fromhex(entry.path_hex) for entry in entries]
 
     def save_roots(self, roots: Iterable[bytes]) -> None:
         """Remember *roots* durably."""

@@ -1,8 +1,8 @@
 """The store actor: the one writer of one store, and the only way to change it.
 
-``Write`` and ``Ingest`` commit, ``Compact`` deletes what nobody reads; ``Shutdown`` closes the store
-when everything queued before it is done. RocksDB runs in a thread of its own, one call at a time. A
-command that fails leaves the store as it was.
+``Write`` and ``Ingest`` commit, ``Compact`` deletes what nobody reads; ``Shutdown`` closes the
+store when everything queued before it is done. RocksDB runs in a thread of its own, one call at a
+time. A command that fails leaves the store as it was.
 """
 
 from __future__ import annotations
@@ -52,20 +52,37 @@ class StoreHandle:
         self.path = path
         self.root = root
         self.owner = owner
-        self.writer: StoreWriter | None = None
         self.read_only = ""
+        self._writer: StoreWriter | None = None
+        self._last: Registry | None = None
         self._readers: Counter[int] = Counter()
         self._unread = anyio.Event()
 
     @property
+    def writer(self) -> StoreWriter | None:
+        """The open store; only its actor uses it."""
+        return self._writer
+
+    @writer.setter
+    def writer(self, writer: StoreWriter | None) -> None:
+        if self._writer is not None:
+            self._last = self._writer.registry
+        self._writer = writer
+
+    @property
     def registry(self) -> Registry:
-        """The registry of the last commit."""
+        """The registry of the last commit, also between two lives of the store's actor.
+
+        :raises CoreError: the store was never open.
+        """
+        if self._writer is None and self._last is not None:
+            return self._last
         return self._open_writer().registry
 
     def _open_writer(self) -> StoreWriter:
-        if self.writer is None:
+        if self._writer is None:
             raise CoreError(f"the store of {self.root} is not open", "try again in a moment")
-        return self.writer
+        return self._writer
 
     @property
     def oldest_read(self) -> int:
@@ -85,10 +102,11 @@ class StoreHandle:
     def view(self) -> Iterator[StoreView]:
         """Read the last generation for as long as the context lasts."""
         writer = self._open_writer()
-        generation = writer.registry.generation
+        registry = writer.registry
+        generation = registry.generation
         self._readers[generation] += 1
         try:
-            yield StoreView(writer.registry, writer.rocks)
+            yield StoreView(registry, writer.rocks)
         finally:
             self._readers[generation] -= 1
             if not self._readers[generation]:
@@ -106,8 +124,12 @@ class StoreHandle:
 class StoreActor(Actor):
     """Owns the writer of the store behind *handle*."""
 
-    recoverable: ClassVar[tuple[type[Exception], ...]] = (StoreReadOnlyError,)
+    # A command that fails leaves the writer sound, whatever the store said.
+    recoverable: ClassVar[tuple[type[Exception], ...]] = (CoreError,)
     tick_interval = _VACUUM_INTERVAL
+    # A store is closed only when nobody reads; however long that takes, closing it earlier would
+    # fail the readers, and leaving it open would lock the next actor out.
+    finalize_seconds = float("inf")
 
     def __init__(self, handle: StoreHandle) -> None:
         self.name = f"store:{handle.root}"
@@ -171,9 +193,10 @@ class StoreActor(Actor):
             await self._call(context, self._writer.vacuum, self._handle.oldest_read)
 
     async def finalize(self, status: ExitStatus, context: ActorContext) -> None:
-        writer, self._handle.writer = self._handle.writer, None
+        writer = self._handle.writer
         if writer is None:
             return
+        self._handle.writer = None
         await self._handle.wait_unread()
         await self._call(context, writer.close)
         _log.info("store_closed", store=self._handle.path, status=status.value)

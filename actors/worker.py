@@ -14,15 +14,18 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from typing import Final
 
 import msgspec
 
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
-from dftindexd.index.errors import CoreError, TraceGoneError
+from dftindexd.index.errors import CoreError, StoreReadOnlyError, TraceGoneError
+from dftindexd.index.failpoints import failpoint
 from dftindexd.index.model import ParseRequest, Row
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.store.sst import write_ssts
+from dftindexd.index.trace import kernel_cache
 
 __all__ = ("FRAME", "INLINE_BYTES", "main", "run_job")
 
@@ -46,16 +49,34 @@ def run_job(job: ParseJob) -> ParseResult:
         outcomes.append(outcome)
     if sum(len(key) + len(value) for _, key, value in rows) <= INLINE_BYTES:
         return ParseResult(outcomes=tuple(outcomes), rows=tuple(rows))
-    return ParseResult(outcomes=tuple(outcomes), artifacts=write_ssts(rows, job.staging, job.stem))
+    try:
+        artifacts = write_ssts(rows, job.staging, job.stem)
+    except StoreReadOnlyError as error:
+        return ParseResult(outcomes=tuple(outcomes), staging_error=str(error))
+    except CoreError as error:
+        failure = TraceFailure(reason=_described(error))
+        return ParseResult(outcomes=(failure,) * len(outcomes))
+    return ParseResult(outcomes=tuple(outcomes), artifacts=artifacts)
 
 
 def _parse(request: ParseRequest) -> ParsedOutcome | TraceFailure:
     try:
+        failpoint("worker:parse:before", request.path)
         return ParsedOutcome(parsed=parse_trace(request))
     except TraceGoneError as error:
         return TraceFailure(reason=str(error), gone=True)
     except (CoreError, OSError) as error:
-        return TraceFailure(reason=f"{type(error).__name__}: {error}")
+        return TraceFailure(reason=_described(error))
+    except Exception as error:  # noqa: BLE001 - a fault of the parser costs the trace, by its name
+        traceback.print_exc()
+        return TraceFailure(reason=f"the parser failed: {_described(error)}")
+
+
+def _described(error: Exception) -> str:
+    """Return what people read: they know the path, and the kind of our own errors says nothing."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if isinstance(error, CoreError) else f"{type(error).__name__}: {error}"
 
 
 def _die_with_parent(parent: int) -> None:
@@ -79,6 +100,10 @@ def main(descriptor: int, parent: int) -> None:
     """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
     _die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        kernel_cache.prepare(os.environ, os.geteuid())
+    except CoreError as error:
+        sys.exit(f"dftindexd: parser worker: {error}")
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
     with socket.socket(fileno=descriptor) as connection:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from dftindexd import __version__
 from dftindexd.client import cli_output as output
+from dftindexd.client import cli_tables as tables
 from dftindexd.client.sync_client import Client, connect
 from dftindexd.protocol.errors import DaemonUnreachableError, DftIndexError, NotFoundError
 from dftindexd.protocol.message import Request
@@ -119,7 +120,7 @@ def status(settings: _Settings) -> None:
     if settings.json:
         output.print_document(result)
     else:
-        output.print_status(result)
+        tables.print_status(result)
     _exit_if_degraded(result.degraded)
 
 
@@ -153,7 +154,7 @@ def unwatch(settings: _Settings, directory: str, purge: bool) -> None:
 @_meta
 def list_traces(settings: _Settings, directory: str | None, meta: bool) -> None:
     """List the traces below a directory, or of all roots."""
-    _print_rows(settings, ListRequest(path=directory), meta=meta)
+    _print_rows(settings, ListRequest(path=directory), meta=meta, below=directory)
 
 
 @_verb("index")
@@ -201,7 +202,7 @@ def sync(settings: _Settings, directory: str | None, timeout: float | None) -> N
 @click.option("--group-by", metavar="A,B", help="Columns to group by.")
 @click.option("--finished-only", is_flag=True, help="Leave growing traces out.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Print N rows at most.")
-@click.option("--sort", metavar="COL", help="Sort by a column, downwards as -COL.")
+@click.option("--sort", metavar="COL", help="Sort by a column, downwards as -COL. Tables: -time.")
 @_meta
 def agg(
     settings: _Settings,
@@ -262,6 +263,7 @@ def _print_rows(
     request: Request[AnswerHead],
     *,
     meta: bool,
+    below: str | None = None,
     limit: int | None = None,
     sort: str | None = None,
 ) -> None:
@@ -272,12 +274,14 @@ def _print_rows(
         batches: Iterable[pa.RecordBatch] = stream
         if sort is not None:
             batches = output.sort_batches(batches, sort)
+        elif not settings.json:
+            batches = output.slowest_first(batches)
         if limit is not None:
             batches = output.limit_rows(batches, limit)
         if settings.json:
             output.print_json_rows(batches)
         else:
-            output.print_table(batches)
+            tables.print_rows(batches, below=below, most=limit or tables.TABLE_ROWS)
 
 
 def main() -> None:

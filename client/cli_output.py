@@ -1,23 +1,21 @@
-"""What ``dftindexd-client`` prints: one JSON document, JSON lines, or tables for people.
+"""What ``dftindexd-client`` prints: one JSON document, JSON lines, and what is to be said of them.
 
 Rows and documents go to standard output, everything about them to standard error.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Literal
 
 import click
 import msgspec
 import pyarrow as pa
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import pyarrow.compute as pc
 
 from dftindexd.protocol.errors import DftIndexError, InvalidArgumentError
-from dftindexd.protocol.requests import StatusResult, TraceProblem
+from dftindexd.protocol.requests import TraceProblem
 
 __all__ = (
     "limit_rows",
@@ -26,25 +24,8 @@ __all__ = (
     "print_head",
     "print_json_rows",
     "print_problems",
-    "print_status",
-    "print_table",
+    "slowest_first",
     "sort_batches",
-)
-
-# A table for people has to be measured whole before its first line is printed.
-_TABLE_ROWS = 200
-_UNFOLDED = 10_000
-_ROOT_COLUMNS = (
-    "root",
-    "state",
-    "generation",
-    "traces",
-    "indexed",
-    "growing",
-    "queued",
-    "quarantined",
-    "events",
-    "reason",
 )
 
 # Values that JSON does not know, such as NaN, become null.
@@ -76,41 +57,6 @@ def print_json_rows(batches: Iterable[pa.RecordBatch]) -> None:
     for batch in batches:
         if batch.num_rows:
             click.echo(b"\n".join(map(_JSON.encode, batch.to_pylist())))
-
-
-def print_table(batches: Iterable[pa.RecordBatch]) -> None:
-    """Print rows as a table; past the first few hundred only their number is told."""
-    table: Table | None = None
-    shown = total = 0
-    for batch in batches:
-        if table is None:
-            table = _headed(batch.schema)
-        for row in batch.slice(0, _TABLE_ROWS - shown).to_pylist():
-            table.add_row(*map(_cell, row.values()))
-            shown += 1
-        total += batch.num_rows
-    if table is not None:
-        _console().print(table)
-    click.echo(f"{total} rows", err=True)
-    if total > shown:
-        click.echo(f"{total - shown} of them not shown; use --limit, or --json for all", err=True)
-
-
-def print_status(status: StatusResult) -> None:
-    """Print the daemon's state as text and its roots as a table."""
-    console = _console()
-    console.print(
-        f"dftindexd {status.version}, pid {status.pid}, up {status.uptime_seconds:.0f} s",
-        highlight=False,
-    )
-    console.print(f"state in {status.state_dir}", highlight=False, soft_wrap=True)
-    console.print(f"{status.workers} workers, {status.worker_restarts} restarted", highlight=False)
-    for reason in status.degraded:
-        console.print(f"degraded: {reason}", style="yellow", highlight=False, soft_wrap=True)
-    table = _grid(_ROOT_COLUMNS)
-    for root in status.roots:
-        table.add_row(*(_cell(getattr(root, column)) for column in _ROOT_COLUMNS))
-    console.print(table)
 
 
 def print_problems(problems: Iterable[TraceProblem]) -> None:
@@ -148,25 +94,18 @@ def sort_batches(batches: Iterable[pa.RecordBatch], column: str) -> list[pa.Reco
     order: Literal["ascending", "descending"] = (
         "descending" if column.startswith("-") else "ascending"
     )
-    return table.sort_by([(name, order)]).to_batches()
+    keys: pa.ChunkedArray[Any] = table.column(name)
+    if pa.types.is_dictionary(keys.type):
+        # Arrow sorts no dictionaries.
+        keys = keys.cast(keys.type.value_type)
+    return table.take(pc.sort_indices(keys, sort_keys=[(name, order)])).to_batches()
 
 
-def _console() -> Console:
-    # What is not read from a terminal is not folded to the width of one.
-    return Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
-
-
-def _headed(schema: pa.Schema) -> Table:
-    return _grid(schema.names)
-
-
-def _grid(columns: Iterable[str]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _cell(value: Any) -> Text:
-    # As text, since the name of a trace may look like markup of rich.
-    return Text("" if value is None else str(value))
+def slowest_first(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    """Sort rows by their time, the longest first, where they have a time."""
+    stream = iter(batches)
+    first = next(stream, None)
+    if first is None:
+        return []
+    every = chain([first], stream)
+    return sort_batches(every, "-time") if "time" in first.schema.names else every

@@ -24,6 +24,7 @@ __all__ = ("main",)
 _POLL_SECONDS = 0.02
 _REPORT_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
+_MOST_ROWS = 16
 #: A small buffer makes the tracer write often, so that there is something to see while it runs.
 _WRITE_BUFFER_BYTES = 16384
 
@@ -44,8 +45,8 @@ def main() -> None:
         answered = time.monotonic()
         _show_answer(client, traces, console)
     announced = _events_in_file(row["path"])
+    console.print(f"indexed {row['events']:,} events, the trace holds {announced:,}")
     console.print(
-        f"indexed {row['events']} events, the trace holds {announced}; "
         f"the answer was there {(answered - exited) * 1000:.0f} ms after the program's exit"
     )
     sys.exit(0 if row["events"] == announced else 1)
@@ -78,6 +79,10 @@ def _rows(client: Client, traces: str) -> list[dict[str, Any]]:
     return client.list(traces).to_pylist()
 
 
+def _growing(client: Client, traces: str) -> list[dict[str, Any]]:
+    return [row for row in _rows(client, traces) if row["state"] == "growing"]
+
+
 def _follow(
     client: Client, traces: str, program: subprocess.Popen[bytes], console: Console
 ) -> float:
@@ -85,14 +90,13 @@ def _follow(
     next_report, found = 0.0, False
     while program.poll() is None:
         now = time.monotonic()
-        rows = _rows(client, traces) if now >= next_report else []
-        for row in rows:
+        # Once the tracer has closed its file the trace is no longer growing; the program lives on.
+        growing = _growing(client, traces) if now >= next_report else []
+        for row in growing:
             if not found:
                 console.print(f"found    {os.path.basename(row['path'])}")
                 found = True
-            console.print(
-                f"{row['state']:8} {row['events']:7} events in {decimal(row['bytes'])} on disk"
-            )
+            console.print(f"growing  {row['events']:7,} events in {decimal(row['bytes'])} on disk")
             next_report = now + _REPORT_SECONDS
         time.sleep(_POLL_SECONDS)
     exited = time.monotonic()
@@ -118,11 +122,11 @@ def _show_answer(client: Client, traces: str, console: Console) -> None:
         table.add_column(column)
     for column in ("calls", "bytes", "time"):
         table.add_column(column, justify="right")
-    for row in rows[:12]:
+    for row in rows[:_MOST_ROWS]:
         table.add_row(
             row["func_name"],
             os.path.basename(row["file_name"] or ""),
-            str(row["count"]),
+            f"{row['count']:,}",
             "" if row["size"] is None else decimal(row["size"]),
             f"{row['time'] * 1000:.2f} ms",
         )

@@ -15,6 +15,7 @@ from dftracer.python import dft_fn, dftracer
 __all__ = ("main",)
 
 _BLOCK = b"x" * 65536
+_FILES = 3
 
 
 def work(directory: str, seconds: float) -> None:
@@ -22,10 +23,9 @@ def work(directory: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     step = 0
     while time.monotonic() < deadline:
-        path = os.path.join(directory, f"sample-{step % 8}.bin")
+        path = os.path.join(directory, f"sample-{step % _FILES}.bin")
         with dft_fn("demo", name="write_sample"), open(path, "wb", buffering=0) as file:
-            for _ in range(1 + step % 4):
-                file.write(_BLOCK)
+            file.writelines(_BLOCK for _ in range(1 + step % 4))
         with dft_fn("demo", name="read_sample"), open(path, "rb", buffering=0) as file:
             while file.read(32768):
                 pass

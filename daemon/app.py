@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import msgspec
 import structlog
 
@@ -57,8 +58,7 @@ async def run_daemon(options: RunOptions) -> None:
         await tasks.start(_stop_on_signal, stopping.set)
         service = DaemonService(engine, options.socket, stopping.set)
         server = IpcServer(service, options.socket, version=__version__)
-        await tasks.start(server.serve)
-        tasks.start_soon(_begin, engine, options)
+        tasks.start_soon(_begin, engine, options, server, tasks)
         await stopping.wait()
         notify("STOPPING=1")
         _log.info("daemon_stopping")
@@ -66,14 +66,20 @@ async def run_daemon(options: RunOptions) -> None:
     _log.info("daemon_ended")
 
 
-async def _begin(engine: Engine, options: RunOptions) -> None:
-    """Open the roots of before and those of the command line, then say that we are ready."""
+async def _begin(
+    engine: Engine, options: RunOptions, server: IpcServer, tasks: anyio.abc.TaskGroup
+) -> None:
+    """Open the roots of before and those of the command line, serve, and say that we are ready.
+
+    The socket comes last, so that whoever can connect finds every root.
+    """
     await engine.restore_roots()
     for path in options.watch:
         real = request_path(path)
-        if not os.path.isdir(real):
+        if not await anyio.to_thread.run_sync(os.path.isdir, real):
             raise CoreError(f"cannot watch {path}: it is not a directory", "make it first")
         await engine.watch(real)
+    await tasks.start(server.serve)
     notify("READY=1")
     _log.info(
         "daemon_ready",

@@ -50,7 +50,15 @@ def _workers_option(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def _state_dir(given: str | None) -> str:
-    return os.path.abspath(given or default_state_dir(os.environ, os.getuid()))
+    path = os.path.abspath(given or default_state_dir(os.environ, os.getuid()))
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise click.UsageError(
+            f"the state directory {path!a} is not UTF-8, as stores need; "
+            "name another with --state-dir"
+        ) from error
+    return path
 
 
 @main.command()

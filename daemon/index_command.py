@@ -6,6 +6,7 @@ import os
 import sys
 
 import anyio
+import anyio.to_thread
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -13,9 +14,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions, Ticket
-from dftindexd.daemon.tables import display
+from dftindexd.daemon.service import request_path
+from dftindexd.daemon.tables import damage_of, directory_of, display
 from dftindexd.index.errors import StoreLockedError
-from dftindexd.index.model import AggregationTier, TierConfig
+from dftindexd.index.model import AggregationTier, TierConfig, TraceRecord
 
 __all__ = ("IndexOptions", "index_paths")
 
@@ -34,14 +36,21 @@ class IndexOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndexedPath(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one path of the command line."""
+    """What became of one path of the command line.
+
+    ``parsed`` of the ``traces`` were read now, the others were indexed before. ``problems`` are
+    traces that are not in the index as they lie on disk; ``warnings`` are those that are, but are
+    damaged.
+    """
 
     path: str
     store: str
     traces: int
+    parsed: int
     events: int
     bad_lines: int
     problems: dict[str, str]
+    warnings: dict[str, str]
 
 
 async def index_paths(options: IndexOptions) -> bool:
@@ -89,9 +98,9 @@ def _progress() -> Progress:
 async def _index(
     engine: Engine, path: str, options: IndexOptions, progress: Progress
 ) -> IndexedPath:
-    real = os.path.realpath(os.fsencode(path))
-    directory = real if os.path.isdir(real) else os.path.dirname(real)
-    root = await engine.add_root(directory)
+    real = request_path(path)
+    root = await engine.add_root(await anyio.to_thread.run_sync(directory_of, real))
+    before = {record.path: record for record in root.records(real)}
     ticket = await root.leave_ticket(real, force=options.force)
     problems = await _wait(root, ticket, progress, path)
     records = root.records(real)
@@ -99,12 +108,22 @@ async def _index(
         path=path,
         store=root.store_path,
         traces=len(records),
+        parsed=sum(_was_parsed(record, before.get(record.path)) for record in records),
         events=sum(record.complete_events for record in records),
         bad_lines=sum(record.lines.bad for record in records),
-        problems={
-            display(os.path.join(root.path, name)): why for name, why in sorted(problems.items())
+        problems={_name(root, name): why for name, why in sorted(problems.items())},
+        warnings={
+            _name(root, record.path): text for record in records if (text := damage_of(record))
         },
     )
+
+
+def _was_parsed(record: TraceRecord, before: TraceRecord | None) -> bool:
+    return before is None or (record.stamp, record.segments) != (before.stamp, before.segments)
+
+
+def _name(root: Root, path: bytes) -> str:
+    return display(os.path.join(root.path, path))
 
 
 async def _wait(root: Root, ticket: Ticket, progress: Progress, label: str) -> dict[bytes, str]:
@@ -131,8 +150,8 @@ def _report(done: list[IndexedPath], options: IndexOptions) -> None:
         return
     for entry in done:
         sys.stdout.write(
-            f"{entry.path}: {entry.traces} traces, {entry.events} events, "
-            f"{entry.bad_lines} bad lines, in {entry.store}\n"
+            f"{entry.path}: {entry.traces:,} traces, {entry.parsed:,} of them parsed now, "
+            f"{entry.events:,} events, {entry.bad_lines:,} bad lines\n  in {entry.store}\n"
         )
-        for path, reason in entry.problems.items():
+        for path, reason in (entry.warnings | entry.problems).items():
             sys.stderr.write(f"warning: {path}: {reason}\n")

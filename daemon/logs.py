@@ -10,6 +10,9 @@ import structlog
 
 __all__ = ("configure_logs",)
 
+# Without the values of local variables: they are long, and may hold what users wrote.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 
 def configure_logs(level: str = "info") -> None:
     """Set up structlog for this process; *level* is ``debug``, ``info``, ``warning`` or ``error``.
@@ -26,7 +29,7 @@ def configure_logs(level: str = "info") -> None:
         processors.append(structlog.dev.ConsoleRenderer())
     else:
         processors += [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(_TRACEBACKS),
             structlog.processors.JSONRenderer(),
         ]
     structlog.configure(

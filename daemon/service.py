@@ -7,21 +7,18 @@ import time
 from collections.abc import Callable
 from typing import Any, assert_never
 
+import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
 from dftindexd import __version__
 from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.store import StoreView
 from dftindexd.actors.supervisor import Health
+from dftindexd.daemon.aggregation import AggregationAnswers
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.server import ArrowAnswer
-from dftindexd.daemon.tables import LIST_SCHEMA, display, list_table, root_status
-from dftindexd.index.errors import CoreError
-from dftindexd.index.model import TraceRecord
-from dftindexd.index.query.aggregation import dfanalyzer_table
-from dftindexd.index.store.registry import traces_below
+from dftindexd.daemon.tables import LIST_SCHEMA, directory_of, display, list_table, root_status
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.requests import (
     AggregationRequest,
@@ -69,10 +66,9 @@ class DaemonService:
         self._socket = socket
         self._stop = stop
         self._started = time.monotonic()
+        self._aggregations = AggregationAnswers(engine)
 
-    async def handle(  # noqa: C901 - one case a request is the clearest list there is
-        self, request: AnyRequest, peer: Peer
-    ) -> msgspec.Struct | ArrowAnswer:
+    async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
         match request:
             case Ping():
@@ -129,7 +125,7 @@ class DaemonService:
             uptime_seconds=time.monotonic() - self._started,
             ready=True,
             caught_up=all(root.state.idle for root in self._engine.roots.values()),
-            degraded=self._degraded(),
+            degraded=tuple(map(_sendable, self._degraded())),
         )
 
     def _status(self) -> StatusResult:
@@ -137,7 +133,7 @@ class DaemonService:
         actors: dict[str, dict[str, Any]] = {
             supervisor.name: supervisor.observe() for supervisor in engine.supervisors()
         }
-        return StatusResult(
+        status = StatusResult(
             pid=os.getpid(),
             version=__version__,
             uptime_seconds=time.monotonic() - self._started,
@@ -149,12 +145,13 @@ class DaemonService:
             actors=actors,
             degraded=self._degraded(),
         )
+        return msgspec.convert(_sendable(msgspec.to_builtins(status)), StatusResult)
 
     # -- roots and traces ---------------------------------------------------------------------
 
     async def _watch(self, request: WatchRequest) -> WatchResult:
         path = request_path(request.path)
-        if not os.path.isdir(path):
+        if not await anyio.to_thread.run_sync(os.path.isdir, path):
             raise NotFoundError(f"{request.path} is not a directory", "make it first")
         root, added = await self._engine.watch(path)
         return WatchResult(root=display(root.path), added=added)
@@ -177,12 +174,11 @@ class DaemonService:
 
     async def _index(self, request: IndexRequest) -> IndexResult:
         path = request_path(request.path)
-        if not os.path.exists(path):
+        if not await anyio.to_thread.run_sync(os.path.exists, path):
             raise NotFoundError(f"{request.path} does not exist", "check the path")
         root = self._engine.find_root(path)
         if root is None:
-            directory = path if os.path.isdir(path) else os.path.dirname(path)
-            root, _ = await self._engine.watch(directory)
+            root, _ = await self._engine.watch(await anyio.to_thread.run_sync(directory_of, path))
         ticket = await root.leave_ticket(path, force=request.force)
         if not request.wait:
             return IndexResult(traces=0, generation=root.handle.registry.generation)
@@ -216,55 +212,33 @@ class DaemonService:
 
     async def _aggregation(self, request: AggregationRequest) -> ArrowAnswer:
         path = request_path(request.path)
-        root = self._engine.root_of(path)
-        tier = root.options.tiers.aggregation
-        if tier is None:
-            raise CoreError(
-                f"the root {display(root.path)} has no aggregation tier", "turn it on for this root"
-            )
-        relative = root.relative(path)
-        tiers = root.options.tiers.digest()
-
-        def answer(view: StoreView) -> tuple[pa.Table, tuple[str, ...]]:
-            below = traces_below(view.registry.traces, relative)
-            warnings = tuple(filter(None, (_warning(record, tiers) for record in below)))
-            records = [
-                record
-                for record in below
-                if record.tiers == tiers and (record.ending or not request.finished_only)
-            ]
-            table = dfanalyzer_table(
-                view.rows,
-                records,
-                tier,
-                request.kind,
-                query=request.query,
-                group_by=request.group_by,
-                time_granularity=request.time_granularity,
-                time_resolution=request.time_resolution,
-            )
-            return table, warnings
-
-        generation, (table, warnings) = await self._engine.read(root, answer)
-        return ArrowAnswer(_head(generation, warnings), table)
+        return await self._aggregations.answer(self._engine.root_of(path), path, request)
 
 
 def _head(generation: int, warnings: tuple[str, ...] = ()) -> AnswerHead:
     return AnswerHead(generation=generation, warnings=warnings)
 
 
-def _warning(record: TraceRecord, tiers: bytes) -> str:
-    if record.quarantined:
-        return f"{display(record.path)} is quarantined: {record.quarantined}"
-    if record.tiers != tiers:
-        return f"{display(record.path)} is not in the answer: its tiers are being rebuilt"
-    return ""
+def _sendable(value: Any) -> Any:
+    """Return *value* with each text such that it can be sent: paths need not be UTF-8."""
+    match value:
+        case str():
+            return display(os.fsencode(value))
+        case dict():
+            return {_sendable(key): _sendable(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_sendable(entry) for entry in value]
+        case _:
+            return value
 
 
 def _problems(root: Root, problems: dict[bytes, str]) -> tuple[TraceProblem, ...]:
+    traces = root.handle.registry.traces
     return tuple(
         TraceProblem(
-            path=display(os.path.join(root.path, path)), state="quarantined", reason=reason
+            path=display(os.path.join(root.path, path)),
+            state="quarantined" if path in traces else "unreadable",
+            reason=reason,
         )
         for path, reason in sorted(problems.items())
     )

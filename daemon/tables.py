@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -11,26 +11,39 @@ from dftindexd.actors.root import Root
 from dftindexd.index.model import TraceRecord
 from dftindexd.protocol.requests import RootStatus
 
-__all__ = ("LIST_SCHEMA", "list_table", "root_status", "trace_state")
-
-LIST_SCHEMA: Final = pa.schema(
-    [
-        pa.field("path", pa.utf8(), nullable=False),
-        pa.field("root", pa.utf8(), nullable=False),
-        pa.field("state", pa.utf8(), nullable=False),
-        pa.field("ending", pa.utf8()),
-        pa.field("events", pa.uint64(), nullable=False),
-        pa.field("bad_lines", pa.uint64(), nullable=False),
-        pa.field("lines", pa.uint64(), nullable=False),
-        pa.field("bytes", pa.uint64(), nullable=False),
-        pa.field("reason", pa.utf8(), nullable=False),
-    ]
+__all__ = (
+    "LIST_SCHEMA",
+    "damage_of",
+    "directory_of",
+    "display",
+    "list_table",
+    "root_status",
+    "trace_state",
 )
+
+_LIST_FIELDS: Final[list[pa.Field[Any]]] = [
+    pa.field("path", pa.utf8(), nullable=False),
+    pa.field("root", pa.utf8(), nullable=False),
+    pa.field("state", pa.utf8(), nullable=False),
+    pa.field("ending", pa.utf8()),
+    pa.field("events", pa.uint64(), nullable=False),
+    pa.field("bad_lines", pa.uint64(), nullable=False),
+    pa.field("lines", pa.uint64(), nullable=False),
+    pa.field("bytes", pa.uint64(), nullable=False),
+    pa.field("reason", pa.utf8(), nullable=False),
+]
+
+LIST_SCHEMA: Final = pa.schema(_LIST_FIELDS)
 
 
 def display(path: bytes) -> str:
     """Return a path for people and Arrow: bytes that are not UTF-8 as ``\\xNN``."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def directory_of(path: bytes) -> bytes:
+    """Return *path* if it is a directory, else the directory it lies in."""
+    return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def trace_state(record: TraceRecord | None) -> str:
@@ -40,6 +53,17 @@ def trace_state(record: TraceRecord | None) -> str:
     if record.quarantined:
         return "quarantined"
     return "growing" if record.ending is None else "indexed"
+
+
+def damage_of(record: TraceRecord) -> str:
+    """Return what is damaged in a trace that is indexed all the same, ``""`` for nothing.
+
+    That a trace was cut off is no damage: it is whole as far as its writer came.
+    """
+    bad = record.lines.bad
+    lines = f"{bad} {'line' if bad == 1 else 'lines'} of {record.lines.total} cannot be read"
+    corrupt = record.reason if "corrupt" in record.reason else ""
+    return "; ".join(filter(None, (lines if bad else "", corrupt)))
 
 
 def list_table(root: Root, below: bytes) -> pa.Table:

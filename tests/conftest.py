@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Fuzz tests take their number of examples from here: `make fuzz` chooses the long profile.
+settings.register_profile("short", max_examples=60, deadline=None)
+settings.register_profile(
+    "long",
+    max_examples=int(os.environ.get("DFTINDEXD_TEST_FUZZ_EXAMPLES", "2000")),
+    deadline=None,
+)
+settings.load_profile("short")
 
 SHARED_TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
 
@@ -29,3 +41,24 @@ def shared_traces() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real traces at {folder}: set DFTINDEXD_TEST_TRACES")
     return folder
+
+
+#: Descriptors that an event loop, a thread pool or a log may keep from one test to the next.
+_DESCRIPTOR_SLACK = 8
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fail when a test leaves a process behind, or descriptors that it opened."""
+    children, descriptors = _children(), len(os.listdir("/proc/self/fd"))
+    yield
+    assert not _children() - children, "processes alive after the test"
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + _DESCRIPTOR_SLACK
+
+
+def _children() -> set[str]:
+    found: set[str] = set()
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(OSError):  # the thread has ended
+            found.update(Path(f"/proc/self/task/{thread}/children").read_text().split())
+    return found

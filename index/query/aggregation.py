@@ -17,7 +17,6 @@ from dftindexd.index.model import AggregationTier, TraceRecord
 from dftindexd.index.query.answers import (
     FINE_COLUMNS,
     STATISTIC_SUFFIXES,
-    UNUSED_STATISTICS,
     analyzer_frame,
     clock_of,
     extra_names,
@@ -28,9 +27,10 @@ from dftindexd.index.query.answers import (
 )
 from dftindexd.index.query.columns import TextColumn, to_arrow
 from dftindexd.index.query.grouping import GROUP_COLUMNS, check_group_by, grouped_table
-from dftindexd.index.query.hash_names import DirectoryHashes, hash_tables
+from dftindexd.index.query.hash_names import hash_tables
 from dftindexd.index.query.io_categories import IoCategoryTable
 from dftindexd.index.query.predicate import filter_rows
+from dftindexd.index.query.prepared import PreparedRows
 from dftindexd.index.query.rows import KINDS, Kind, Rows, read_rows
 from dftindexd.index.query.source import RowSource, origin_of
 from dftindexd.index.query.system_metrics import derived_system_table
@@ -110,23 +110,25 @@ def dfanalyzer_table(
     time_granularity: float = 1.0,
     time_resolution: float = 1e6,
     io_cat_table: IoCategoryTable = "analyzer",
-    hashes: DirectoryHashes | None = None,
+    prepared: PreparedRows | None = None,
 ) -> pa.Table:
     """Return the analyzer's table of one kind: fine rows, or merged by *group_by*.
 
     *time_granularity* is the width of a time range in units of *time_resolution* microseconds.
-    *hashes* are those of *records* where the caller has them already. ``system`` is the derived
-    table of :func:`derived_system_table`. A bad *query* or *group_by* is a QueryError.
+    *prepared* are the rows of the same *records* and *tier* where the caller keeps them. ``system``
+    is the derived table of :func:`derived_system_table`. A bad *query* or *group_by* is a
+    QueryError.
     """
     clock = clock_of(origin_of(records), time_granularity, time_resolution)
-    hashes = hash_tables(source, records) if hashes is None else hashes
+    prepared = prepared or PreparedRows(records, tier)
     if kind == "system":
+        hashes = prepared.hashes(source)
         return derived_system_table(
             source, records, tier, hashes, clock, query=query, group_by=group_by
         )
     extras = tuple(extra_names(tier))
     grouping = check_group_by(group_by or (), (*GROUP_COLUMNS, *extras))
-    rows = read_rows(source, records, tier, kind, hashes, without=UNUSED_STATISTICS)
+    rows = prepared.rows(source, kind)
     frame = analyzer_frame(rows, tier, kind, clock, io_cat_table)
     kept = filter_rows(frame, query)
     if kept is not None and not kept.all():

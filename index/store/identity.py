@@ -29,18 +29,22 @@ __all__ = (
 IDENTITY_FILE: Final = "dftindexd.json"
 LOCK_FILE: Final = "dftindexd.lock"
 
+_TEMPORARY: Final = ".new"
+#: What a crash may leave before the identity file is there.
+_BEFORE_IDENTITY: Final = (LOCK_FILE, IDENTITY_FILE + _TEMPORARY)
+
 
 class StoreIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of the identity file. ``root`` is the watched directory, for people to read."""
 
-    product: Literal["dftindexd"] = "dftindexd"
-    format: int = FORMAT_VERSION
+    product: Literal["dftindexd"]
+    format: int
     root: str = ""
 
 
 def write_file_durably(path: str, data: bytes) -> None:
     """Replace *path* by *data* so that a crash leaves the old file or the new one, whole."""
-    temporary = f"{path}.new"
+    temporary = f"{path}{_TEMPORARY}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -71,15 +75,15 @@ def check_identity(path: str, root: str) -> bool:
         with open(os.path.join(path, IDENTITY_FILE), "rb") as file:
             text = file.read()
     except FileNotFoundError:
-        foreign = [name for name in os.listdir(path) if name != LOCK_FILE]
+        foreign = [name for name in os.listdir(path) if name not in _BEFORE_IDENTITY]
         if foreign:
             raise ForeignStoreError(
-                f"{path} holds files but is not a store of dftindexd (found {sorted(foreign)[0]})",
+                f"{path} holds files but is not a store of dftindexd (found {min(foreign)})",
                 "name another state or index directory; this one was left untouched",
             ) from None
-        write_file_durably(
-            os.path.join(path, IDENTITY_FILE), msgspec.json.encode(StoreIdentity(root=root))
-        )
+        readable = root.encode("utf-8", "backslashreplace").decode()
+        identity = StoreIdentity(product="dftindexd", format=FORMAT_VERSION, root=readable)
+        write_file_durably(os.path.join(path, IDENTITY_FILE), msgspec.json.encode(identity))
         return False
     _require_known_format(path, text)
     return True
@@ -124,6 +128,9 @@ def acquire_lock(path: str, owner: str) -> int:
             f"{os.path.dirname(path)} is in use by {lock_holder(path)}",
             "stop it first, or name another directory",
         ) from None
+    except OSError:
+        os.close(descriptor)
+        raise
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, owner.encode(), 0)
+    os.pwrite(descriptor, owner.encode("utf-8", "backslashreplace"), 0)
     return descriptor

@@ -8,11 +8,11 @@ late or repeated result cannot undo a newer one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Literal, TypeAlias
 
-import immutables
 import msgspec
+from rpds import HashTrieMap
 
 from dftindexd.index.model import (
     Ending,
@@ -86,13 +86,13 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
 
     generation: int
     next_file_id: int
-    traces: immutables.Map[bytes, TraceRecord]
+    traces: HashTrieMap[bytes, TraceRecord]
 
     @classmethod
     def of(cls, generation: int, next_file_id: int, records: Iterable[TraceRecord]) -> Registry:
         """Return the registry that holds *records*."""
-        traces: immutables.Map[bytes, TraceRecord] = immutables.Map(
-            (record.path, record) for record in records
+        traces: HashTrieMap[bytes, TraceRecord] = HashTrieMap(
+            {record.path: record for record in records}
         )
         return cls(generation=generation, next_file_id=next_file_id, traces=traces)
 
@@ -138,34 +138,40 @@ def ending_by_silence(tail: Tail) -> Ending:
     return "silence" if tail in ("complete", "empty") else "cut"
 
 
-def plan(registry: Registry, commits: Iterable[Commit]) -> Plan:
-    """Return what *commits* do to *registry*, each whole or refused by name."""
+def plan(registry: Registry, commits: Iterable[Commit], dead: Container[int] = frozenset()) -> Plan:
+    """Return what *commits* do to *registry*, each whole or refused by name.
+
+    :param dead: segments that were dropped earlier; a commit that offers one came twice.
+    """
     generation = registry.generation + 1
     next_file_id = registry.next_file_id
     traces = registry.traces
     changed: dict[bytes, TraceRecord] = {}
-    removed: dict[bytes, TraceRecord] = {}
+    removed: dict[int, TraceRecord] = {}
     dropped: set[int] = set()
     refused: list[tuple[bytes, str]] = []
     for commit in commits:
         old = traces.get(commit.path)
         reason = _refusal(old, commit)
+        offered = _offered(commit)
+        if reason is None and any(one in dead or one in dropped for one in offered):
+            reason = "its segments were dropped before"
         if reason is not None:
             if reason != "repeated":
                 refused.append((commit.path, reason))
-                dropped |= _offered(commit) - _segments(old)
+                dropped |= offered - _segments(old)
             continue
         if isinstance(commit, CommitRemoval):
             if old is not None:
-                traces = traces.delete(commit.path)
-                removed[commit.path] = old
+                traces = traces.remove(commit.path)
+                removed[old.file_id] = old
                 changed.pop(commit.path, None)
                 dropped |= _segments(old)
             continue
         file_id = old.file_id if old is not None else next_file_id
         next_file_id += old is None
         new = _next_record(old, commit, file_id, generation)
-        traces = traces.set(commit.path, new)
+        traces = traces.insert(commit.path, new)
         changed[commit.path] = new
         dropped |= _segments(old) - _segments(new)
     return Plan(
@@ -189,13 +195,17 @@ def _offered(commit: Commit) -> set[int]:
 
 def _refusal(old: TraceRecord | None, commit: Commit) -> Literal["repeated"] | str | None:
     version = old.version if old is not None else 0
-    if version == commit.base_version:
-        return None
     if isinstance(commit, CommitParsed):
         offered = _offered(commit)
-        if offered and offered <= _segments(old):
+        if version != commit.base_version and offered and offered <= _segments(old):
             return "repeated"
-    return f"planned on version {commit.base_version} of the trace, which is at {version}"
+        if version == commit.base_version and commit.parsed.resumed and old is None:
+            return "goes on from a trace that the store does not hold"
+    if version != commit.base_version:
+        return f"planned on version {commit.base_version} of the trace, which is at {version}"
+    if isinstance(commit, CommitSettled) and old is None:
+        return "no such trace"
+    return None
 
 
 def _next_record(
@@ -217,7 +227,7 @@ def _next_record(
         )
     if isinstance(commit, CommitSettled):
         if old is None:
-            raise ValueError(f"cannot settle {commit.path!r}: no such trace")
+            raise AssertionError("refused before")
         return msgspec.structs.replace(
             old, version=version, generation=generation, ending=ending_by_silence(old.tail)
         )
@@ -243,7 +253,7 @@ def _next_record(
 
 
 def traces_below(
-    traces: immutables.Map[bytes, TraceRecord], path: bytes, *, recursive: bool = True
+    traces: HashTrieMap[bytes, TraceRecord], path: bytes, *, recursive: bool = True
 ) -> list[TraceRecord]:
     """Return the records of the traces at or below *path* (relative to the root; ``b""`` is it)."""
     prefix = path + b"/" if path else b""

@@ -12,11 +12,9 @@ from dftindexd.index.model import AggregationTier, ParsedTrace
 
 from .parsing import parse
 
-_SETTINGS = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+pytestmark = pytest.mark.fuzz
+
+_SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 _mutations = st.lists(
     st.tuples(

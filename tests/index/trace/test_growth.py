@@ -18,11 +18,7 @@ from dftindexd.index.trace.trace_file import open_trace
 
 from .parsing import event, gzip_member, inflated, lines_of, parse
 
-_SETTINGS = settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+_SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _many_members(text: bytes) -> bytes:
@@ -84,6 +80,7 @@ def _check_ranges(steps: list[ParsedTrace], step: ParsedTrace) -> None:
 
 @pytest.mark.parametrize("container", list(_CONTAINERS))
 @given(data=st.data())
+@pytest.mark.fuzz
 @_SETTINGS
 def test_reading_in_steps_gives_the_same_as_reading_at_once(
     tmp_path: Path, text: bytes, container: str, data: st.DataObject
@@ -99,6 +96,7 @@ def test_reading_in_steps_gives_the_same_as_reading_at_once(
 
 
 @given(data=st.data())
+@pytest.mark.fuzz
 @_SETTINGS
 def test_a_cut_trace_gives_all_its_whole_lines(
     tmp_path: Path, text: bytes, data: st.DataObject

@@ -14,9 +14,10 @@ class _Recorder:
         self.blocks: list[Lines] = []
         self.oversized: list[tuple[BadLine, int]] = []
 
-    def add_lines(self, lines: Lines) -> None:
+    def add_lines(self, lines: Lines) -> int:
         assert lines.text
         self.blocks.append(lines)
+        return lines.text.count(b"\n") + (not lines.text.endswith(b"\n"))
 
     def add_oversized(self, bad: BadLine, uc_end: int) -> None:
         self.oversized.append((bad, uc_end))

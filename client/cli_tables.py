@@ -1,0 +1,172 @@
+"""Tables for people: what ``dftindexd-client`` prints without ``--json``.
+
+Columns that only programs need, and columns without a value, are left out; numbers are aligned,
+and sizes and times have units. Scripts read ``--json``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import click
+import pyarrow as pa
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from dftindexd.protocol.requests import RootStatus, StatusResult
+
+__all__ = ("TABLE_ROWS", "print_rows", "print_status")
+
+#: How many rows are printed unless told: a table is measured whole before its first line.
+TABLE_ROWS: Final = 200
+_UNFOLDED = 10_000
+_FOR_PROGRAMS = frozenset(
+    {
+        *("acc_pat", "file_hash", "host_hash", "io_cat", "proc_name", "root", "size_sq", "time_sq"),
+        *("size_call_min", "size_call_max", "time_call_min", "time_call_max"),
+    }
+)
+#: Columns that say nothing where they are 0.
+_SELDOM = ("bad_lines", "growing", "quarantined", "queued")
+_ROOT_COLUMNS: Final = (
+    "root",
+    "state",
+    "generation",
+    "traces",
+    "indexed",
+    "growing",
+    "queued",
+    "quarantined",
+    "events",
+    "bad_lines",
+    "trace_bytes",
+    "reason",
+)
+
+Row = dict[str, Any]
+
+
+def print_rows(batches: Iterable[pa.RecordBatch], *, below: str | None, most: int) -> None:
+    """Print *most* rows as a table; of the others only their number is told.
+
+    Paths of traces are printed relative to the directory *below* that was asked for.
+    """
+    rows: list[Row] = []
+    names: Sequence[str] = ()
+    total = 0
+    for batch in batches:
+        names = batch.schema.names
+        rows += batch.slice(0, most - len(rows)).to_pylist()
+        total += batch.num_rows
+    if below is not None:
+        _shorten_paths(rows, below)
+    _print_grid([name for name in names if name not in _FOR_PROGRAMS], rows)
+    click.echo(f"{total:,} {'row' if total == 1 else 'rows'}", err=True)
+    if total > len(rows):
+        hidden = total - len(rows)
+        click.echo(f"{hidden:,} of them not shown; use --limit, or --json for all", err=True)
+
+
+def print_status(status: StatusResult) -> None:
+    """Print the daemon's state as text and its roots as a table."""
+    restarted = f", {status.worker_restarts} restarted" if status.worker_restarts else ""
+    click.echo(f"dftindexd {status.version}, pid {status.pid}, up {_age(status.uptime_seconds)}")
+    click.echo(f"socket {status.socket}")
+    click.echo(f"state in {status.state_dir}")
+    click.echo(f"{status.workers} workers{restarted}")
+    for reason in status.degraded:
+        click.secho(f"degraded: {reason}", fg="yellow")
+    if not status.roots:
+        click.echo("nothing is watched; dftindexd-client watch DIRECTORY")
+        return
+    click.echo()
+    _print_grid(_ROOT_COLUMNS, [_root_row(root) for root in status.roots])
+
+
+def _root_row(root: RootStatus) -> Row:
+    return {column: getattr(root, column) for column in _ROOT_COLUMNS}
+
+
+def _shorten_paths(rows: Iterable[Row], below: str) -> None:
+    real = os.fsencode(os.path.realpath(below)).decode("utf-8", "backslashreplace")
+    prefix = real.rstrip("/") + "/"
+    for row in rows:
+        if isinstance(row.get("path"), str):
+            row["path"] = row["path"].removeprefix(prefix)
+
+
+def _print_grid(columns: Iterable[str], rows: Sequence[Row]) -> None:
+    filled = [name for name in columns if not rows or any(_says(name, row[name]) for row in rows)]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in filled:
+        numeric = any(isinstance(row[name], int | float) for row in rows)
+        table.add_column(
+            name.replace("trace_bytes", "bytes"),
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_cell(name, row[name]) for name in filled))
+    # What is not read from a terminal is not folded to the width of one.
+    console = Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
+    console.print(table)
+
+
+def _says(name: str, value: Any) -> bool:
+    return value not in (None, "") and not (name in _SELDOM and value == 0)
+
+
+def _cell(name: str, value: Any) -> Text:
+    # As text, since the name of a trace may look like markup of rich.
+    return Text("" if value is None else _FORMATS.get(name, _plain)(value))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        # A line break in a name would break the table.
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}"
+
+
+def _size(value: Any) -> str:
+    return decimal(int(value)) if value >= 0 else str(value)
+
+
+def _seconds(value: Any) -> str:
+    if value == 0:
+        return "0 s"
+    if value < 1e-3:
+        return f"{value * 1e6:.0f} us"
+    return f"{value * 1e3:.3g} ms" if value < 1.0 else f"{value:,.3f} s"
+
+
+def _since_origin(value: Any) -> str:
+    return f"{value / 1e6:,.3f} s"
+
+
+def _age(seconds: float) -> str:
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+_FORMATS: Final[dict[str, Callable[[Any], str]]] = {
+    **dict.fromkeys(
+        ("bad_lines", "count", "events", "generation", "indexed", "lines", "traces"), _number
+    ),
+    **dict.fromkeys(("bytes", "trace_bytes", "size", "size_min", "size_max"), _size),
+    **dict.fromkeys(("time", "time_min", "time_max"), _seconds),
+    **dict.fromkeys(("time_start", "time_end"), _since_origin),
+}

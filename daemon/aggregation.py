@@ -1,0 +1,127 @@
+"""Answers from the aggregation tier, with the rows of the last directories kept between them."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final, NamedTuple, TypeAlias
+
+import pyarrow as pa
+
+from dftindexd.actors.engine import Engine
+from dftindexd.actors.root import Root
+from dftindexd.actors.store import StoreView
+from dftindexd.daemon.answer import ArrowAnswer
+from dftindexd.daemon.tables import damage_of, display
+from dftindexd.index.errors import CoreError
+from dftindexd.index.model import TraceRecord
+from dftindexd.index.query.aggregation import dfanalyzer_table
+from dftindexd.index.query.prepared import PreparedRows
+from dftindexd.index.store.registry import Registry, traces_below
+from dftindexd.protocol.requests import AggregationRequest, AnswerHead
+
+__all__ = ("CACHE_BYTES", "AggregationAnswers")
+
+#: How much memory the rows that are kept between answers may take.
+CACHE_BYTES: Final = 256 << 20
+#: More warnings than these help nobody.
+_MOST_WARNINGS: Final = 10
+
+_Key: TypeAlias = tuple[bytes, bytes, bool]
+
+
+class _Kept(NamedTuple):
+    generation: int
+    rows: PreparedRows
+    warnings: tuple[str, ...]
+
+
+class AggregationAnswers:
+    """Answers aggregation requests. Merged rows are kept until their store's next generation, the
+    least recently used going first."""
+
+    def __init__(self, engine: Engine, cache_bytes: int = CACHE_BYTES) -> None:
+        self._engine = engine
+        self._cache_bytes = cache_bytes
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+
+    async def answer(self, root: Root, below: bytes, request: AggregationRequest) -> ArrowAnswer:
+        """Answer for the traces at or below the absolute path *below*.
+
+        :raises CoreError: the root has no aggregation tier.
+        :raises QueryError: the filter or the grouping does not parse or names unknown columns.
+        """
+        tier = root.options.tiers.aggregation
+        if tier is None:
+            raise CoreError(
+                f"the root {display(root.path)} has no aggregation tier",
+                "index it with dftindexd index --aggregation, or watch it with that tier",
+            )
+        key = (root.path, root.relative(below), request.finished_only)
+
+        def read(view: StoreView) -> tuple[pa.Table, _Kept]:
+            kept = self._kept.get(key)
+            if kept is None or kept.generation != view.registry.generation:
+                kept = _select(root, view.registry, key)
+            table = dfanalyzer_table(
+                view.rows,
+                kept.rows.records,
+                tier,
+                request.kind,
+                query=request.query,
+                group_by=request.group_by,
+                time_granularity=request.time_granularity,
+                time_resolution=request.time_resolution,
+                prepared=kept.rows,
+            )
+            return table, kept
+
+        generation, (table, kept) = await self._engine.read(root, read)
+        self._keep(key, kept)
+        return ArrowAnswer(AnswerHead(generation=generation, warnings=kept.warnings), table)
+
+    def _keep(self, key: _Key, kept: _Kept) -> None:
+        current = self._kept.get(key)
+        if current is None or current.generation <= kept.generation:
+            self._kept[key] = kept
+        self._kept.move_to_end(key)
+        sizes = {each: entry.rows.nbytes for each, entry in self._kept.items()}
+        excess = sum(sizes.values()) - self._cache_bytes
+        while excess > 0:
+            oldest, _ = self._kept.popitem(last=False)
+            excess -= sizes[oldest]
+
+
+def _select(root: Root, registry: Registry, key: _Key) -> _Kept:
+    """Choose the traces of an answer; those left out are named in its warnings."""
+    tiers = root.options.tiers
+    if tiers.aggregation is None:
+        raise AssertionError("checked by the caller")
+    _, relative, finished_only = key
+    digest = tiers.digest()
+    below = traces_below(registry.traces, relative)
+    records = [
+        record
+        for record in below
+        if record.tiers == digest and (record.ending or not finished_only)
+    ]
+    rows = PreparedRows(records, tiers.aggregation)
+    return _Kept(registry.generation, rows, _warnings(root, below, digest))
+
+
+def _warnings(root: Root, records: Iterable[TraceRecord], tiers: bytes) -> tuple[str, ...]:
+    """Return what an answer over *records* lacks: the first few traces by name."""
+    every = [text for record in records if (text := _warning(root, record, tiers))]
+    more = len(every) - _MOST_WARNINGS
+    return (*every[:_MOST_WARNINGS], *([f"and {more} more traces; list names all"] * (more > 0)))
+
+
+def _warning(root: Root, record: TraceRecord, tiers: bytes) -> str:
+    path = display(os.path.join(root.path, record.path))
+    if record.quarantined:
+        return f"{path} is quarantined: {record.quarantined}"
+    if record.tiers != tiers:
+        return f"{path} is not in the answer: its tiers are being rebuilt"
+    damage = damage_of(record)
+    return f"{path} is damaged: {damage}" if damage else ""

@@ -1,0 +1,235 @@
+"""The parser pool: real processes, one of which may die at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
+from dftindexd.actors.errors import ActorError
+from dftindexd.actors.parser_pool import ParserPool, WorkerDiedError
+from dftindexd.actors.worker import run_job
+from dftindexd.index.failpoints import VARIABLE
+from dftindexd.index.model import ParseRequest, TierConfig
+from tests.end_to_end.made_traces import write_trace
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run on the daemon's event loop; the thread and the programs below run on the other."""
+    return ("asyncio", {"use_uvloop": True})
+
+
+def job_for(folder: Path, *names: str, stem: str = "s") -> ParseJob:
+    requests = tuple(
+        ParseRequest(
+            path=os.fsencode(folder / name),
+            segment_id=2 * at,
+            provisional_id=2 * at + 1,
+            tiers=TierConfig(),
+        )
+        for at, name in enumerate(names, 1)
+    )
+    return ParseJob(requests=requests, staging=str(folder), stem=stem)
+
+
+def pids(pool: ParserPool) -> list[int]:
+    return [int(str(one.observe()["actor"]["pid"])) for one in pool.supervisors]  # type: ignore[index]
+
+
+@asynccontextmanager
+async def running(size: int) -> AsyncIterator[ParserPool]:
+    pool = ParserPool(size)
+    async with anyio.create_task_group() as tasks:
+        await pool.start(tasks)
+        try:
+            yield pool
+        finally:
+            with anyio.CancelScope(shield=True):
+                await pool.stop()
+
+
+async def test_a_worker_answers_what_the_same_job_gives_in_this_process(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a.pfw", 50)
+    write_trace(tmp_path / "b.pfw.gz", 70)
+    job = job_for(tmp_path, "a.pfw", "none.pfw", "b.pfw.gz")
+    async with running(1) as pool:
+        answer = await pool.mailbox.ask(job)
+    assert answer == run_job(job)
+    first, missing, last = answer.outcomes
+    assert isinstance(missing, TraceFailure)
+    assert missing.gone
+    assert isinstance(first, ParsedOutcome)
+    assert isinstance(last, ParsedOutcome)
+    assert first.parsed.segments[0].complete_events == 50
+    assert answer.rows
+
+
+def test_many_rows_go_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_trace(tmp_path / "a.pfw", 50)
+    job = job_for(tmp_path, "a.pfw", stem="stem")
+    monkeypatch.setattr("dftindexd.actors.worker.INLINE_BYTES", 0)
+    answer = run_job(job)
+    assert not answer.rows
+    assert all(os.path.basename(path).startswith("stem.") for path in answer.artifacts.values())
+    assert all(os.path.getsize(path) for path in answer.artifacts.values())
+
+
+def test_staging_that_cannot_be_written_is_not_held_against_the_traces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_trace(tmp_path / "a.pfw", 50)
+    job = job_for(tmp_path, "a.pfw")
+    monkeypatch.setattr("dftindexd.actors.worker.INLINE_BYTES", 0)
+    answer = run_job(ParseJob(requests=job.requests, staging=str(tmp_path / "none"), stem="s"))
+    assert answer.staging_error
+    assert isinstance(answer.outcomes[0], ParsedOutcome)
+    assert not answer.artifacts
+
+
+def test_a_fault_of_the_parser_costs_one_trace_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_trace(tmp_path / "a.pfw", 5)
+    write_trace(tmp_path / "b.pfw", 5)
+    monkeypatch.setenv(VARIABLE, "worker:parse:before=raise:boom@a.pfw")
+    bad, good = run_job(job_for(tmp_path, "a.pfw", "b.pfw")).outcomes
+    assert isinstance(bad, TraceFailure)
+    assert "boom" in bad.reason
+    assert isinstance(good, ParsedOutcome)
+
+
+async def test_a_worker_killed_with_a_job_in_hand_costs_that_job_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("good.pfw", "poison.pfw"):
+        write_trace(tmp_path / name, 10)
+    monkeypatch.setenv(VARIABLE, "worker:parse:before=kill@poison")
+    outcomes: dict[int, ParseResult | Exception] = {}
+    async with running(2) as pool:
+
+        async def ask(number: int, name: str) -> None:
+            try:
+                outcomes[number] = await pool.mailbox.ask(job_for(tmp_path, name))
+            except WorkerDiedError as error:
+                outcomes[number] = error
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(ask, number, "poison.pfw" if number == 2 else "good.pfw")
+        assert "signal 9" in str(outcomes[2])
+        assert all(isinstance(outcomes[one], ParseResult) for one in range(8) if one != 2)
+
+
+async def test_an_idle_worker_that_is_killed_is_replaced_when_it_is_needed(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    async with running(1) as pool:
+        os.kill(pids(pool)[0], signal.SIGKILL)
+        with pytest.raises(WorkerDiedError):
+            await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))
+        answer = await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))
+        assert isinstance(answer.outcomes[0], ParsedOutcome)
+
+
+async def test_stopping_kills_workers_in_the_middle_of_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    monkeypatch.setenv(VARIABLE, "worker:parse:before=sleep:60")
+    failures: list[Exception] = []
+    async with anyio.create_task_group() as asking, running(1) as pool:
+
+        async def ask() -> None:
+            try:
+                await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))
+            except ActorError as error:
+                failures.append(error)
+
+        asking.start_soon(ask)
+        (pid,) = pids(pool)
+        await anyio.wait_all_tasks_blocked()
+    assert len(failures) == 1
+    assert not psutil.pid_exists(pid)
+
+
+PROGRAM = """
+import sys
+import anyio
+from dftindexd.actors.parser_pool import ParserPool
+from tests.actors.test_parser_pool import job_for, pids
+from pathlib import Path
+
+async def main():
+    pool = ParserPool(1)
+    async with anyio.create_task_group() as tasks:
+        await pool.start(tasks)
+        answer = await pool.mailbox.ask(job_for(Path(sys.argv[1]), "a.pfw"))
+        print(pids(pool)[0], answer.outcomes[0].parsed.segments[0].complete_events, flush=True)
+        if "stay" in sys.argv:
+            await anyio.sleep_forever()
+        await pool.stop()
+
+anyio.run(main)
+"""
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+@pytest.mark.parametrize("how", ["script", "-c"])
+def test_workers_run_from_an_unguarded_script_and_from_the_command_line(
+    tmp_path: Path, how: str
+) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    program = [str(script)] if how == "script" else ["-c", PROGRAM]
+    done = subprocess.run(
+        [sys.executable, *program, str(tmp_path)],
+        env=environment(),
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout.splitlines()[0].split()[1] == b"10"
+    assert done.stderr == b""
+
+
+def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), "stay"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline().split()[0]))
+        parent.kill()
+        parent.wait()
+        _, alive = psutil.wait_procs([worker], timeout=10)
+        assert not alive
+
+
+def test_workers_serve_an_event_loop_in_a_thread(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    answers: list[ParseResult] = []
+
+    async def ask() -> None:
+        async with running(1) as pool:
+            answers.append(await pool.mailbox.ask(job_for(tmp_path, "a.pfw")))
+
+    thread = threading.Thread(target=lambda: asyncio.run(ask()))
+    thread.start()
+    thread.join(30)
+    assert isinstance(answers[0].outcomes[0], ParsedOutcome)
