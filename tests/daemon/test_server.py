@@ -299,9 +299,8 @@ async def test_an_unexpected_exception_is_logged_with_its_trace_and_told_as_inte
     assert entry["exc_info"]
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.booleans(), st.binary(max_size=300))
 def test_garbage_at_the_socket_never_harms_the_server(
     tmp_path_factory: pytest.TempPathFactory, greet: bool, garbage: bytes

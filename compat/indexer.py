@@ -1,0 +1,307 @@
+"""The ``Indexer`` of dftracer-utils: resolve, build and read the index of some traces.
+
+It works embedded: a build runs the daemon's own engine for as long as it takes, a read opens the
+store for as long as it takes, and nothing stays open or running in between. The rooms that this
+needs (extra ``daemon``) are imported when they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+from dftindexd.compat.capsule import ArrowBatch, batches_of
+from dftindexd.compat.config import AggregationConfig, IndexStatus
+from dftindexd.compat.errors import DFTUtilsError
+
+if TYPE_CHECKING:
+    from dftindexd.compat.reading import AnalyzerQuery, OpenIndex
+    from dftindexd.compat.selection import Selection
+    from dftindexd.index.model import TierConfig
+
+__all__ = ("Indexer",)
+
+_Kind = Literal["events", "profiles", "system"]
+_HashKind = Literal["file", "host", "string", "proc"]
+_K = TypeVar("_K", bound=str)
+
+_KINDS: Mapping[str, _Kind] = {"events": "events", "profiles": "profiles", "system": "system"}
+_HASH_KINDS: Mapping[str, _HashKind] = {
+    "file": "file",
+    "host": "host",
+    "string": "string",
+    "proc": "proc",
+}
+
+
+class Indexer:
+    """The index of the traces in *directory* (not below it), or of *files* without a directory.
+
+    :param index_dir: where the store lies, else in the state directory; never beside the traces
+        unless this names their directory.
+    :param require_checkpoint, require_bloom, require_manifest: these tiers are always built.
+    :param require_aggregation: build the aggregation tier: with this configuration, or if it is
+        ``True`` with *time_interval_ms*, *group_keys*, *custom_metric_fields* and
+        *compute_percentiles*. Anything else: it is neither built nor asked for.
+    :param checkpoint_size: bytes of text in a chunk.
+    :param parallelism: the number of parser processes, 0 for one a processor.
+    :param force_rebuild: parse also what is indexed already.
+    :raises ValueError: neither *directory* nor a list of *files* is given.
+    :raises TypeError: *runtime* is given; there is none to choose yet.
+    """
+
+    def __init__(
+        self,
+        directory: str = "",
+        files: list[str] | None = None,
+        index_dir: str = "",
+        require_checkpoint: bool = True,
+        require_bloom: bool = True,
+        require_manifest: bool = True,
+        require_aggregation: bool | AggregationConfig | None = None,
+        time_interval_ms: float = 5000.0,
+        group_keys: list[str] | None = None,
+        custom_metric_fields: list[str] | None = None,
+        compute_percentiles: bool = False,
+        checkpoint_size: int = 33554432,
+        parallelism: int = 0,
+        force_rebuild: bool = False,
+        runtime: None = None,
+    ) -> None:
+        if not directory and not (isinstance(files, list) and files):
+            raise ValueError("At least one of 'directory' or 'files' must be provided")
+        if runtime is not None:
+            raise TypeError("runtime must be a Runtime instance or None")
+        if checkpoint_size < 1:
+            raise ValueError(f"checkpoint_size must be at least 1, not {checkpoint_size}")
+        if parallelism < 0:
+            raise ValueError(f"parallelism must be at least 0, not {parallelism}")
+        self.directory = directory
+        self.files = list(files or ())
+        self.index_dir = index_dir
+        self.checkpoint_size = checkpoint_size
+        self.parallelism = parallelism
+        self.force_rebuild = force_rebuild
+        self.aggregation: AggregationConfig | None = None
+        if isinstance(require_aggregation, AggregationConfig):
+            self.aggregation = require_aggregation
+        elif require_aggregation is True:
+            self.aggregation = AggregationConfig(
+                time_interval_ms, group_keys, custom_metric_fields, compute_percentiles
+            )
+
+    def __enter__(self) -> Indexer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing: between calls an indexer holds nothing that could be released."""
+
+    # -- building -----------------------------------------------------------------------------
+
+    def resolve(self) -> IndexStatus:
+        """Return which traces are indexed as they are on disk, and which are not."""
+        return self._resolve(self._select())
+
+    def build(self) -> None:
+        """Index what is new or changed, forget what is gone; with *force_rebuild* index all anew.
+
+        :raises DFTUtilsError: the directory or the store cannot be used.
+        """
+        self._build(self._select())
+
+    def ensure_indexed(self) -> IndexStatus:
+        """Resolve, build if anything is to be done, and return how it stands then.
+
+        Traces that cannot be indexed stay in ``needs_work``.
+        """
+        status = self.resolve()
+        if status.needs_work or (self.force_rebuild and status.total_files):
+            self.build()
+            status = self.resolve()
+        return status
+
+    def _select(self) -> Selection:
+        from dftindexd.compat.selection import select
+
+        return select(self.directory, self.files)
+
+    def _tiers(self) -> TierConfig:
+        from dftindexd.compat.translation import translated_errors
+        from dftindexd.index.model import AggregationTier, TierConfig
+        from dftindexd.index.tiers.aggregation_schema import check_tier
+
+        aggregation = None
+        if self.aggregation is not None:
+            aggregation = AggregationTier(
+                interval_us=int(self.aggregation.time_interval_ms * 1000),
+                group_keys=tuple(self.aggregation.group_keys or ()),
+                custom_metric_fields=tuple(self.aggregation.custom_metric_fields or ()),
+                percentiles=self.aggregation.compute_percentiles,
+            )
+            with translated_errors():
+                check_tier(aggregation)
+        return TierConfig(aggregation=aggregation, chunk_bytes=self.checkpoint_size)
+
+    def _wanted(self) -> tuple[TierConfig, ...]:
+        """Return the configurations that a read may find: ours, or the one that all default to."""
+        from dftindexd.index.model import TierConfig
+
+        return (self._tiers(),) if self.aggregation is not None else (TierConfig(),)
+
+    def _resolve(self, selection: Selection) -> IndexStatus:
+        from dftindexd.compat.reading import status_of
+
+        tiers = self._tiers() if self.aggregation is not None else None
+        return status_of(selection, selection.store_path(self.index_dir), tiers)
+
+    def _build(self, selection: Selection) -> None:
+        from dftindexd.compat.building import Build, run_build
+
+        tiers = self._tiers_to_build(selection)
+        run_build(Build(selection, self.index_dir, tiers, self.parallelism, self.force_rebuild))
+
+    def _tiers_to_build(self, selection: Selection) -> TierConfig:
+        """Return our configuration, or the default one where nothing is asked for and the store
+        has that: who does not need the aggregation tier must not take it from those who do."""
+        from dftindexd.compat.reading import holds_tiers
+        from dftindexd.index.model import TierConfig
+
+        default = TierConfig()
+        store_path = selection.store_path(self.index_dir)
+        if self.aggregation is None and holds_tiers(selection, store_path, default):
+            return default
+        return self._tiers()
+
+    # -- reading ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _read(self) -> Iterator[OpenIndex | None]:
+        from dftindexd.compat.reading import open_index
+
+        selection = self._select()
+        if not selection.stamps:
+            raise DFTUtilsError("No index path available")
+        with open_index(selection, selection.store_path(self.index_dir)) as index:
+            yield index
+
+    @contextmanager
+    def _read_aggregation(self) -> Iterator[OpenIndex]:
+        with self._read() as index:
+            if index is None:
+                from dftindexd.compat.errors import DFTUtilsAggregationError
+
+                raise DFTUtilsAggregationError(
+                    "No aggregation config found - was aggregation enabled? "
+                    "(nothing is indexed yet: call ensure_indexed())"
+                )
+            yield index
+
+    def get_hash_table(self, hash_type: str) -> dict[str, str]:
+        """Return hash to name of type ``file``, ``host``, ``string`` or ``proc``.
+
+        A hash that traces name differently has the name "".
+        """
+        kind = _one_of(hash_type, _HASH_KINDS, "type must be 'file', 'host', 'string', or 'proc'")
+        with self._read() as index:
+            return index.names(kind) if index is not None else {}
+
+    def query_all_file_pids(self) -> dict[int, set[int]]:
+        """Return the processes whose records each trace holds, by the trace's file id."""
+        with self._read() as index:
+            return index.pids() if index is not None else {}
+
+    def query_file_info(self) -> tuple[dict[int, str], dict[int, set[int]]]:
+        """Return the path of each trace and the processes in it, both by the trace's file id."""
+        with self._read() as index:
+            return (index.paths(), index.pids()) if index is not None else ({}, {})
+
+    def iter_aggregation(
+        self, type: str = "events", batch_size: int = 10000
+    ) -> Iterator[ArrowBatch]:
+        """Return the stored rows of ``events``, ``profiles`` or ``system`` in batches."""
+        kind = _kind(type)
+        _check_batch_size(batch_size)
+        with self._read_aggregation() as index:
+            return batches_of(index.aggregation(self._wanted(), kind), batch_size)
+
+    def iter_arrow_dfanalyzer(
+        self,
+        type: str = "events",
+        batch_size: int = 10000,
+        time_granularity: float = 1.0,
+        time_resolution: float = 1000000.0,
+        query: str | None = None,
+    ) -> Iterator[ArrowBatch]:
+        """Return the analyzer's table of ``events``, ``profiles`` or ``system`` in batches.
+
+        :raises ValueError: *query* does not parse, or names an unknown column.
+        """
+        kind = _kind(type)
+        _check_batch_size(batch_size)
+        asked = _query(time_granularity, time_resolution, query, None)
+        with self._read_aggregation() as index:
+            return batches_of(index.analyzer(self._wanted(), kind, asked), batch_size)
+
+    def iter_arrow_dfanalyzer_all(
+        self,
+        batch_size: int = 10000,
+        time_granularity: float = 1.0,
+        time_resolution: float = 1000000.0,
+        query: str | None = None,
+        group_by: Sequence[str] | None = None,
+    ) -> dict[str, list[ArrowBatch]]:
+        """Return the batches of all kinds; ``system`` has the means of the system metrics.
+
+        :raises ValueError: *query* or *group_by* names an unknown column.
+        """
+        _check_batch_size(batch_size)
+        asked = _query(time_granularity, time_resolution, query, _checked_group_by(group_by))
+        with self._read_aggregation() as index:
+            tables = index.analyzer_all(self._wanted(), asked)
+        return {kind: list(batches_of(table, batch_size)) for kind, table in tables.items()}
+
+
+def _one_of(value: str, allowed: Mapping[str, _K], message: str) -> _K:
+    if value not in allowed:
+        raise ValueError(message)
+    return allowed[value]
+
+
+def _kind(value: str) -> _Kind:
+    return _one_of(value, _KINDS, "type must be 'events', 'profiles', or 'system'")
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 0:
+        raise DFTUtilsError(f"batch_size must be at least 0, not {batch_size}")
+
+
+def _checked_group_by(group_by: object) -> Sequence[str] | None:
+    if group_by is None:
+        return None
+    if not isinstance(group_by, Sequence):
+        raise TypeError("group_by must be a list of column names")
+    if not all(isinstance(name, str) for name in group_by):
+        raise TypeError("group_by must hold column names only")
+    return cast("Sequence[str]", list(group_by))
+
+
+def _query(
+    time_granularity: float,
+    time_resolution: float,
+    query: str | None,
+    group_by: Sequence[str] | None,
+) -> AnalyzerQuery:
+    from dftindexd.compat.reading import AnalyzerQuery
+
+    return AnalyzerQuery(time_granularity, time_resolution, query, group_by)
