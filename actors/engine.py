@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from dftindexd.actors.commands import Compact, CompactResult
+from dftindexd.actors.kernel_compiler import KernelCompiler
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions
@@ -57,12 +58,14 @@ class Engine:
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
         self.pool = ParserPool(options.workers)
+        self.kernel = KernelCompiler()
         self._tasks = tasks
         self._readers = anyio.CapacityLimiter(_READ_THREADS)
         self._roots_lock = anyio.Lock()
 
     async def _start(self) -> None:
         await self.pool.start(self._tasks)
+        self._tasks.start_soon(self.kernel.run)
 
     async def _stop(self) -> None:
         """End watchers and schedulers first, then the workers, then the stores with what they were

@@ -7,12 +7,9 @@ process; the other workers and the queued jobs do not notice.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
-import sys
-from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -21,6 +18,7 @@ import msgspec
 import structlog
 
 from dftindexd.actors.actor import Actor, ActorContext
+from dftindexd.actors.child_process import child_command
 from dftindexd.actors.commands import ParseJob, ParseResult
 from dftindexd.actors.exit_status import ExitStatus
 from dftindexd.actors.mailbox import Mailbox
@@ -32,29 +30,9 @@ __all__ = ("ParserPool", "ParserWorker", "WorkerDiedError")
 
 _log = structlog.get_logger(__name__)
 
-#: Run by the new interpreter before anything else. The parent's import path is handed over, since
-#: the worker must find the package wherever the parent found it.
-_BOOTSTRAP: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from dftindexd.actors.worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
-)
-
 
 class WorkerDiedError(CoreError):
     """A worker process died with a job in its hands."""
-
-
-def worker_command(descriptor: int, path: Sequence[str], parent: int) -> list[str]:
-    """Return the command line of a worker that speaks over *descriptor*."""
-    return [
-        sys.executable,
-        "-P",
-        "-c",
-        _BOOTSTRAP,
-        json.dumps(list(path)),
-        str(descriptor),
-        str(parent),
-    ]
 
 
 class ParserWorker(Actor):
@@ -74,7 +52,7 @@ class ParserWorker(Actor):
         with theirs:
             try:
                 self._process = await anyio.open_process(
-                    worker_command(theirs.fileno(), sys.path, os.getpid()),
+                    child_command("dftindexd.actors.worker", theirs.fileno(), os.getpid()),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=None,

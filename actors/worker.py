@@ -8,7 +8,6 @@ the socket closes, and dies with its parent.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from dftindexd.actors.child_process import die_with_parent
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
 from dftindexd.index.errors import CoreError, StoreReadOnlyError, TraceGoneError
 from dftindexd.index.failpoints import failpoint
@@ -34,15 +34,13 @@ FRAME: Final = struct.Struct(">I")
 #: Up to this many bytes of rows travel with the result; more go into SST files.
 INLINE_BYTES: Final = 256 << 10
 
-_PR_SET_PDEATHSIG: Final = 1
 
-
-def run_job(job: ParseJob) -> ParseResult:
+def run_job(job: ParseJob, *, use_kernel: bool) -> ParseResult:
     """Read every trace of *job*; one that cannot be read does not stop the others."""
     outcomes: list[ParsedOutcome | TraceFailure] = []
     rows: list[Row] = []
     for request in job.requests:
-        outcome = _parse(request)
+        outcome = _parse(request, use_kernel=use_kernel)
         if isinstance(outcome, ParsedOutcome):
             rows += outcome.parsed.rows
             outcome = ParsedOutcome(parsed=msgspec.structs.replace(outcome.parsed, rows=()))
@@ -59,10 +57,10 @@ def run_job(job: ParseJob) -> ParseResult:
     return ParseResult(outcomes=tuple(outcomes), artifacts=artifacts)
 
 
-def _parse(request: ParseRequest) -> ParsedOutcome | TraceFailure:
+def _parse(request: ParseRequest, *, use_kernel: bool) -> ParsedOutcome | TraceFailure:
     try:
         failpoint("worker:parse:before", request.path)
-        return ParsedOutcome(parsed=parse_trace(request))
+        return ParsedOutcome(parsed=parse_trace(request, use_kernel=use_kernel))
     except TraceGoneError as error:
         return TraceFailure(reason=str(error), gone=True)
     except (CoreError, OSError) as error:
@@ -79,11 +77,16 @@ def _described(error: Exception) -> str:
     return str(error) if isinstance(error, CoreError) else f"{type(error).__name__}: {error}"
 
 
-def _die_with_parent(parent: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(0)
+def _kernel_is_there() -> bool:
+    """Return whether the kernel can be used now; compiling it is somebody else's work, and until
+    then the reference reads every line, slower and with the same result."""
+    try:
+        if not kernel_cache.is_compiled(os.environ):
+            return False
+        kernel_cache.prepare(os.environ, os.geteuid())
+    except CoreError:
+        return False  # whoever compiles it says why
+    return True
 
 
 def _receive_exactly(connection: socket.socket, size: int) -> bytes:
@@ -98,16 +101,14 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytes:
 
 def main(descriptor: int, parent: int) -> None:
     """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
-    _die_with_parent(parent)
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        kernel_cache.prepare(os.environ, os.geteuid())
-    except CoreError as error:
-        sys.exit(f"dftindexd: parser worker: {error}")
+    _kernel_is_there()  # before the first job, which then need not wait for it
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
     with socket.socket(fileno=descriptor) as connection:
         while True:
             (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
-            result = encoder.encode(run_job(decoder.decode(_receive_exactly(connection, size))))
+            job = decoder.decode(_receive_exactly(connection, size))
+            result = encoder.encode(run_job(job, use_kernel=_kernel_is_there()))
             connection.sendall(FRAME.pack(len(result)) + result)

@@ -1,4 +1,6 @@
-"""Measure reading: text and records a second, in one process, warm, all tiers.
+"""Measure reading: text and records a second of processor time, one process, warm, all tiers.
+
+It is the least of some runs, so that other work on the machine counts little.
 
     python benchmarks/kernel.py [--repeat N] [--stages] [--generate MB] TRACE...
 
@@ -69,13 +71,13 @@ def _parse(path: bytes, *, use_kernel: bool = True) -> tuple[int, int, int, int]
 
 
 def _best(repeat: int, work: Callable[[bytes], object], paths: Sequence[bytes]) -> float:
-    """Return the least seconds of *repeat* runs over all *paths*."""
+    """Return the least processor seconds of *repeat* runs over all *paths*."""
     times = []
     for _ in range(repeat):
-        begin = time.perf_counter()
+        begin = time.process_time()
         for path in paths:
             work(path)
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return min(times)
 
 

@@ -18,6 +18,7 @@ from dftindexd.actors.scheduler import RootOptions
 from dftindexd.daemon.notify import notify
 from dftindexd.daemon.server import IpcServer
 from dftindexd.daemon.service import DaemonService, request_path
+from dftindexd.daemon.socket_file import socket_lock
 from dftindexd.index.errors import CoreError
 
 __all__ = ("RunOptions", "default_workers", "run_daemon")
@@ -53,17 +54,22 @@ async def run_daemon(options: RunOptions) -> None:
         workers=options.workers,
         root=options.root,
     )
+    with socket_lock(options.socket) as lock:
+        await _run_locked(options, engine_options, lock)
+    _log.info("daemon_ended")
+
+
+async def _run_locked(options: RunOptions, engine_options: EngineOptions, lock: int) -> None:
     stopping = anyio.Event()
     async with open_engine(engine_options) as engine, anyio.create_task_group() as tasks:
         await tasks.start(_stop_on_signal, stopping.set)
         service = DaemonService(engine, options.socket, stopping.set)
-        server = IpcServer(service, options.socket, version=__version__)
+        server = IpcServer(service, options.socket, version=__version__, lock=lock)
         tasks.start_soon(_begin, engine, options, server, tasks)
         await stopping.wait()
         notify("STOPPING=1")
         _log.info("daemon_stopping")
         tasks.cancel_scope.cancel()
-    _log.info("daemon_ended")
 
 
 async def _begin(

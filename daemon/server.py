@@ -41,6 +41,7 @@ class IpcServer:
         version: the daemon's version, told to clients.
         limits: what clients may take.
         protocols: versions of the protocol to speak.
+        lock: the lock of the path where the caller has it already.
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class IpcServer:
         version: str,
         limits: ServerLimits | None = None,
         protocols: tuple[int, ...] = PROTOCOLS,
+        lock: int | None = None,
     ) -> None:
         self._service = service
         self._path = path
+        self._lock = lock
         self._limits = limits or ServerLimits()
         self._protocols = protocols
         self._greeting = HelloResult(
@@ -79,7 +82,7 @@ class IpcServer:
             InvalidArgumentError: no socket can be at the path.
             PermissionDeniedError: others could replace the socket.
         """
-        bound = await anyio.to_thread.run_sync(bind_socket, self._path)
+        bound = await anyio.to_thread.run_sync(bind_socket, self._path, self._lock)
         try:
             await self._serve_bound(bound, task_status)
         finally:

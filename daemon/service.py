@@ -18,7 +18,15 @@ from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.server import ArrowAnswer
-from dftindexd.daemon.tables import LIST_SCHEMA, directory_of, display, list_table, root_status
+from dftindexd.daemon.tables import (
+    LIST_SCHEMA,
+    directory_of,
+    display,
+    list_table,
+    root_reason,
+    root_state,
+    root_status,
+)
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.requests import (
     AggregationRequest,
@@ -103,13 +111,14 @@ class DaemonService:
 
     def _degraded(self) -> tuple[str, ...]:
         engine = self._engine
-        roots = [root_status(root) for root in engine.roots.values()]
+        kernel = engine.kernel
         return (
             *(
-                f"{status.state}: {status.root}: {status.reason}"
-                for status in roots
-                if status.reason
+                f"{root_state(root)}: {display(root.path)}: {reason}"
+                for root in engine.roots.values()
+                if (reason := root_reason(root))
             ),
+            *([f"kernel: {kernel.reason}"] if kernel.reason else ()),
             *(f"failed: {display(path)}: {why}" for path, why in engine.failed_roots.items()),
             *(
                 f"{supervisor.health.value}: {supervisor.name}"
@@ -142,6 +151,7 @@ class DaemonService:
             workers=engine.pool.size,
             worker_restarts=engine.pool.restarts,
             roots=tuple(root_status(root) for root in engine.roots.values()),
+            kernel=engine.kernel.state,
             actors=actors,
             degraded=self._degraded(),
         )

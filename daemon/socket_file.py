@@ -20,7 +20,7 @@ from typing import NamedTuple
 from dftindexd.protocol.errors import BusyError, InvalidArgumentError, PermissionDeniedError
 from dftindexd.protocol.paths import check_socket_path
 
-__all__ = ("BoundSocket", "bind_socket", "release_socket")
+__all__ = ("BoundSocket", "bind_socket", "release_socket", "socket_lock")
 
 _BACKLOG = 1024
 
@@ -34,17 +34,30 @@ class BoundSocket(NamedTuple):
     identity: tuple[int, int]
 
 
-def bind_socket(path: str) -> BoundSocket:
+@contextmanager
+def socket_lock(path: str) -> Iterator[int]:
+    """Own *path* for as long as the context lasts, before anything can connect to it.
+
+    Raises what :func:`bind_socket` raises.
+    """
+    lock = _own(path)
+    try:
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def bind_socket(path: str, owned: int | None = None) -> BoundSocket:
     """Lock *path*, take away a stale socket, bind and listen.
+
+    *owned* is the lock of :func:`socket_lock` where the caller has it already.
 
     Raises:
         BusyError: another daemon serves *path*; the message names its pid.
         InvalidArgumentError: no socket can be at *path*.
         PermissionDeniedError: others could replace what lies in the directory of *path*.
     """
-    check_socket_path(path)
-    _prepare_directory(os.path.dirname(path) or ".")
-    lock = _take_lock(path)
+    lock = _own(path) if owned is None else os.dup(owned)
     try:
         _unlink_stale(path)
         listener = _listen(path)
@@ -52,6 +65,12 @@ def bind_socket(path: str) -> BoundSocket:
     except BaseException:
         os.close(lock)
         raise
+
+
+def _own(path: str) -> int:
+    check_socket_path(path)
+    _prepare_directory(os.path.dirname(path) or ".")
+    return _take_lock(path)
 
 
 def release_socket(bound: BoundSocket) -> None:

@@ -17,6 +17,8 @@ __all__ = (
     "directory_of",
     "display",
     "list_table",
+    "root_reason",
+    "root_state",
     "root_status",
     "trace_state",
 )
@@ -102,11 +104,10 @@ def root_status(root: Root) -> RootStatus:
     registry = root.handle.registry
     states = [trace_state(record) for record in registry.traces.values()]
     records = registry.traces.values()
-    reasons = [root.handle.read_only, root.state.root_error]
     return RootStatus(
         root=display(root.path),
         store=root.store_path,
-        state=_root_state(root),
+        state=root_state(root),
         backend="inotify" if root.options.follow else "none",
         generation=registry.generation,
         traces=len(root.state.seen),
@@ -118,11 +119,17 @@ def root_status(root: Root) -> RootStatus:
         bad_lines=sum(record.lines.bad for record in records),
         trace_bytes=sum(seen.stamp.size for seen in root.state.seen.values()),
         pending_bytes=root.state.queued_bytes(registry.traces),
-        reason="; ".join(filter(None, reasons)),
+        reason=root_reason(root),
     )
 
 
-def _root_state(root: Root) -> str:
+def root_reason(root: Root) -> str:
+    """Return why a root is not as it should be, ``""`` where it is."""
+    return "; ".join(filter(None, [root.handle.read_only, root.state.root_error]))
+
+
+def root_state(root: Root) -> str:
+    """Return what a root is at: ``caught-up``, ``indexing``, or the trouble it is in."""
     if root.handle.read_only:
         return "read-only"
     if root.state.root_error:

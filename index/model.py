@@ -114,7 +114,8 @@ class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Every line of a segment is counted once: ``total == ok + skipped + bad``.
 
     ``ok`` lines hold records; ``skipped`` are blank or brackets; ``bad`` do not parse. ``repaired``
-    counts those of ``ok`` whose text was not valid UTF-8 and was decoded with replacement.
+    counts those of ``ok`` whose text was not valid UTF-8 and was decoded with replacement, ``fast``
+    those that the compiled kernel read.
     """
 
     total: int = 0
@@ -122,6 +123,7 @@ class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     bad: int = 0
     repaired: int = 0
+    fast: int = 0
 
     def __add__(self, other: LineCounts) -> LineCounts:
         return LineCounts(
@@ -130,6 +132,7 @@ class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
             skipped=self.skipped + other.skipped,
             bad=self.bad + other.bad,
             repaired=self.repaired + other.repaired,
+            fast=self.fast + other.fast,
         )
 
 

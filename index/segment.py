@@ -66,8 +66,8 @@ class _ReplacedError(Exception):
     """The text does not go on where the resume point says: the trace was replaced."""
 
 
-def parse_trace(request: ParseRequest) -> ParsedTrace:
-    """Read a trace as *request* says.
+def parse_trace(request: ParseRequest, *, use_kernel: bool = True) -> ParsedTrace:
+    """Read a trace as *request* says; without the kernel the reference reads every line.
 
     Raises ``TraceGoneError`` if the file is gone, ``OSError`` if it cannot be read. What its bytes
     are never raises: it is told by ``tail``, ``reason`` and the segments' counts and warnings.
@@ -75,17 +75,20 @@ def parse_trace(request: ParseRequest) -> ParsedTrace:
     with open_trace(request.path) as file:
         if request.resume is not None and still_matches(file, request.resume):
             try:
-                return _parse(file, request, request.resume)
+                return _parse(file, request, request.resume, use_kernel)
             except _ReplacedError:
                 pass  # read from its beginning, as one that does not match at all
-        return _parse(file, msgspec.structs.replace(request, facts=TraceFacts()), None)
+        anew = msgspec.structs.replace(request, facts=TraceFacts())
+        return _parse(file, anew, None, use_kernel)
 
 
-def _parse(file: TraceFile, request: ParseRequest, resume: ResumePoint | None) -> ParsedTrace:
+def _parse(
+    file: TraceFile, request: ParseRequest, resume: ResumePoint | None, use_kernel: bool
+) -> ParsedTrace:
     open_from: int | None = None
     for _ in range(_MAX_PASSES):
         try:
-            return _Pass(file, request, resume).run(open_from)
+            return _Pass(file, request, resume, use_kernel).run(open_from)
         except OpenMemberError as error:
             open_from = error.c_offset
     raise OSError(errno.EAGAIN, "changes while it is read", os.fsdecode(request.path))
@@ -94,11 +97,18 @@ def _parse(file: TraceFile, request: ParseRequest, resume: ResumePoint | None) -
 class _Pass:
     """One pass over a trace. Text goes to the closed segment, then to the provisional one."""
 
-    def __init__(self, file: TraceFile, request: ParseRequest, resume: ResumePoint | None) -> None:
+    def __init__(
+        self,
+        file: TraceFile,
+        request: ParseRequest,
+        resume: ResumePoint | None,
+        use_kernel: bool,
+    ) -> None:
         start = Place(resume.c_offset, resume.uc_offset) if resume else Place(0, 0)
         line_offset, line = (resume.line_offset, resume.line) if resume else (0, 0)
         self._file = file
         self._request = request
+        self._use_kernel = use_kernel
         self._resumed = resume is not None
         self._is_plain = not file.is_gzip()
         self._chunk_bytes = max(request.tiers.chunk_bytes, 1)
@@ -206,6 +216,7 @@ class _Pass:
             first_line=line,
             tiers=request.tiers,
             facts=self._facts,
+            use_kernel=self._use_kernel,
         )
 
     def _finish(self) -> ParsedTrace:

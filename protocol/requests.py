@@ -107,7 +107,8 @@ class RootStatus(_Reply, frozen=True):
 
 
 class StatusResult(_Reply, frozen=True):
-    """The whole daemon at a glance."""
+    """The whole daemon at a glance. ``kernel``: the compiled parser is ``ready``, ``compiling``
+    (first start of a version on a machine; parsing is slower meanwhile) or ``failed``."""
 
     pid: int
     version: str
@@ -117,6 +118,7 @@ class StatusResult(_Reply, frozen=True):
     workers: int
     worker_restarts: int
     roots: tuple[RootStatus, ...]
+    kernel: str = "ready"
     actors: dict[str, dict[str, object]] = {}
     degraded: tuple[str, ...] = ()
 

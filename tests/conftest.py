@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from dftindexd.index.trace import kernel_cache
 
 # Fuzz tests take their number of examples from here: `make fuzz` chooses the long profile.
 settings.register_profile("short", max_examples=60, deadline=None)
@@ -32,6 +36,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     """Run each asynchronous test on both event loops."""
     backend: tuple[str, dict[str, bool]] = request.param
     return backend
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernel() -> None:
+    """Compile the kernel before the first test, if this machine never did: else every engine that
+    a test starts would begin to."""
+    if not kernel_cache.is_compiled(os.environ):
+        code = "import os; from dftindexd.index.trace import kernel_cache as k; "
+        prepare = "k.prepare(os.environ, os.geteuid())"
+        subprocess.run([sys.executable, "-P", "-c", code + prepare], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ class PreparedRows:
         return self._hashes
 
     def rows(self, source: RowSource, kind: Kind) -> Rows:
-        """Return the merged rows of one kind, with names, without statistics that no answer needs."""
+        """Return the merged rows of one kind, with names, without unneeded statistics."""
         with self._lock:
             found = self._rows.get(kind)
             if found is None:

@@ -37,7 +37,7 @@ from dftindexd.index.tiers.groups import (
     Columns,
     Groups,
     RowAccumulator,
-    dense_codes,
+    compact_codes,
     exact_sums,
     float_sums,
     group_rows,
@@ -54,20 +54,29 @@ from dftindexd.index.trace.columns import (
     Interner,
     RecordColumns,
 )
+from dftindexd.index.trace.kernel import GroupTable
+from dftindexd.index.trace.kernel_layout import (
+    G_BUCKET,
+    G_COUNT,
+    G_DUR,
+    G_OFFSET,
+    G_PID,
+    G_SIZE,
+    G_TE,
+    G_TID,
+    G_TS,
+    TRANSFER_NAMES,
+)
 
 __all__ = ("TRANSFERS", "AggregationBuilder", "ascii_lower", "text_column")
 
 #: The functions whose ``ret`` is a number of bytes.
-TRANSFERS: Final = frozenset(
-    (
-        *("read", "pread", "pread64", "readv", "preadv", "preadv2", "fread"),
-        *("recv", "recvfrom", "recvmsg", "write", "pwrite", "pwrite64", "writev", "pwritev"),
-        *("pwritev2", "fwrite", "send", "sendto", "sendmsg"),
-        *("splice", "sendfile", "copy_file_range"),
-    )
-)
+TRANSFERS: Final = frozenset(TRANSFER_NAMES)
 
 _TRANSFER_CATEGORIES: Final = frozenset(("posix", "stdio"))
+#: Where the statistics of grouped events lie.
+_GROUPED: Final = {"dur": G_DUR, "size": G_SIZE, "offset": G_OFFSET}
+
 _INT64_MAX: Final = 2**63 - 1
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -81,7 +90,7 @@ def ascii_lower(text: str) -> str:
 
 def text_column(codes: Array, texts: Sequence[str], *, optional: bool = False) -> pa.Array[Any]:
     """Return a dictionary column of the used *texts*; with *optional*, code 0 is null."""
-    indices, used = dense_codes(codes)
+    indices, used = compact_codes(codes)
     values = pa.array([texts[code] for code in used.tolist()], pa.utf8())
     places = pa.array(indices, pa.int32(), mask=codes == 0 if optional else None)
     return pa.DictionaryArray.from_arrays(places, values)
@@ -122,6 +131,35 @@ class AggregationBuilder:
         folded = np.flatnonzero((kinds == KIND_PROFILE) | (kinds == KIND_SYSTEM))
         if len(folded):
             self._rows.add(self._counter_rows(columns, arguments, keys, folded, texts))
+
+    def add_groups(self, groups: GroupTable, texts: Interner) -> None:
+        """Take in events that were grouped as they were read."""
+        if not len(groups.cat):
+            return
+        fields = groups.fields
+        categories = self._lowered(groups.cat, texts)
+        kept = int(np.count_nonzero(np.bincount(categories)))
+        distinct = groups.distinct and kept == np.count_nonzero(np.bincount(groups.cat))
+        rows: Columns = {
+            "kind": np.full(len(groups.cat), KIND_EVENT, np.uint8),
+            "cat": categories,
+            "name": groups.name,
+            "pid": fields[G_PID].view(np.uint64),
+            "tid": fields[G_TID].view(np.uint64),
+            "hhash": groups.hhash,
+            "fhash": groups.fhash,
+            "bucket": fields[G_BUCKET],
+            "count": fields[G_COUNT].view(np.uint64),
+        }
+        for which, (quantity, place) in enumerate(_GROUPED.items()):
+            count, total, least, greatest = fields[place : place + 4].view(np.uint64)
+            rows[f"{quantity}_count"] = count
+            rows[f"{quantity}_total"] = total
+            rows[f"{quantity}_min"] = np.where(count == 0, np.uint64(UINT64_MAX), least)
+            rows[f"{quantity}_max"] = greatest
+            rows[f"{quantity}_sq"] = groups.squares[which]
+        rows["ts"], rows["te"] = fields[G_TS], fields[G_TE]
+        self._rows.add(rows, distinct=distinct)
 
     def rows(self, segment_id: int, texts: Interner) -> list[Row]:
         """Return the one row of a segment, also where it has no records."""
@@ -177,13 +215,17 @@ class AggregationBuilder:
     def _finished_keys(self, keys: Columns, rows: Array, texts: Interner) -> Columns:
         """Return the keys of *rows* as they are stored: ``cat`` in lower case, buckets in time."""
         finished = {name: values[rows] for name, values in keys.items()}
-        written, used = dense_codes(finished["cat"])
-        lowered = [self._categories.code(ascii_lower(texts.texts[code])) for code in used.tolist()]
-        finished["cat"] = np.array(lowered, np.int32)[written]
+        finished["cat"] = self._lowered(finished["cat"], texts)
         numbers = finished["bucket"]
         width = max(self._config.interval_us, 1)
         finished["bucket"] = np.where(numbers == NO_BUCKET, NO_BUCKET, numbers * width)
         return finished
+
+    def _lowered(self, categories: Array, texts: Interner) -> npt.NDArray[np.int32]:
+        """Return our codes of *categories* in lower case."""
+        written, used = compact_codes(categories)
+        lowered = [self._categories.code(ascii_lower(texts.texts[code])) for code in used.tolist()]
+        return np.array(lowered, np.int32)[written]
 
     def _event_rows(
         self,
@@ -225,7 +267,7 @@ class AggregationBuilder:
 
     def _transfers(self, rows: Columns, texts: Interner) -> _Mask:
         """Return for each row whether its ``ret`` is a number of bytes."""
-        names, used = dense_codes(rows["name"])
+        names, used = compact_codes(rows["name"])
         transfer = np.array([texts.texts[code] in TRANSFERS for code in used.tolist()], np.bool_)
         io = [category in _TRANSFER_CATEGORIES for category in self._categories.texts]
         return transfer[names] & np.array(io, np.bool_)[rows["cat"]]

@@ -10,6 +10,7 @@ Key in ``aggregation``: ``segment_key(segment, tier_key(config))``. Value: an Ar
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -104,11 +105,13 @@ def reductions(config: AggregationTier) -> dict[str, Reduction]:
     return rules
 
 
+@cache
 def tier_key(config: AggregationTier) -> bytes:
     """Return the eight bytes that identify a configuration in keys."""
     return hashlib.blake2b(msgspec.json.encode(config), digest_size=8).digest()
 
 
+@cache
 def row_schema(config: AggregationTier) -> pa.Schema:
     """Return the schema of a stored batch: no column holds nulls but the extra group keys."""
     fields = [

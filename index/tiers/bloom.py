@@ -26,7 +26,9 @@ import numpy.typing as npt
 from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.model import Row
 from dftindexd.index.store.layout import CHUNK_BLOOM, FILE_BLOOM, segment_key
+from dftindexd.index.tiers.groups import distinct_codes
 from dftindexd.index.trace.columns import Interner, RecordColumns
+from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.record_buffer import Others
 
 __all__ = (
@@ -180,7 +182,15 @@ class BloomBuilder:
     def add(self, columns: RecordColumns, others: Others) -> None:
         """Take a block of the current chunk."""
         for dimension, seen in self._open.items():
-            seen += [np.unique(getattr(columns, dimension)), np.unique(others[dimension])]
+            if len(columns):
+                seen.append(_distinct(dimension, getattr(columns, dimension)))
+            if len(others):
+                seen.append(_distinct(dimension, others[dimension]))
+
+    def add_groups(self, groups: ChunkGroups) -> None:
+        """Take the grouped records of the current chunk."""
+        for dimension, seen in self._open.items():
+            seen.append(_distinct(dimension, getattr(groups, dimension)))
 
     def end_chunk(self) -> None:
         """End the current chunk."""
@@ -215,6 +225,10 @@ class _TextHashes:
             self._hashes[code] = _hash_text(self._texts[code])
         self._known[codes] = True
         return self._hashes[codes]
+
+
+def _distinct(dimension: str, values: _Values) -> _Values:
+    return np.unique(values) if dimension in NUMERIC_DIMENSIONS else distinct_codes(values)
 
 
 def _union(arrays: Iterable[_Values]) -> _Values:

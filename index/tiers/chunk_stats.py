@@ -17,6 +17,7 @@ from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.model import Row
 from dftindexd.index.store.layout import CHUNK_STATS, segment_key
 from dftindexd.index.trace.columns import HAS_TS, RecordColumns
+from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.numbers import INT64_MAX, UINT64_MAX
 
 __all__ = ("ChunkStats", "ChunkStatsBuilder", "decode_chunk_stats")
@@ -56,6 +57,21 @@ class ChunkStatsBuilder:
     def add(self, columns: RecordColumns, *, exact: bool) -> None:
         """Take a block of the current chunk."""
         self._current = _merge(self._current, _stats_of(columns, exact=exact))
+
+    def add_groups(self, groups: ChunkGroups) -> None:
+        """Take the grouped records of the current chunk."""
+        if not groups.records:
+            return
+        found = ChunkStats(
+            records=groups.records,
+            min_ts=groups.min_ts,
+            max_ts=groups.max_ts,
+            max_te=groups.max_te,
+            min_dur=groups.min_dur,
+            max_dur=groups.max_dur,
+            sum_dur=groups.sum_dur,
+        )
+        self._current = _merge(self._current, found)
 
     def end_chunk(self) -> None:
         """End the current chunk."""

@@ -22,8 +22,10 @@ __all__ = (
     "Groups",
     "Reduction",
     "RowAccumulator",
+    "compact_codes",
     "concatenate_columns",
     "dense_codes",
+    "distinct_codes",
     "exact_sums",
     "float_sums",
     "group_rows",
@@ -46,6 +48,7 @@ _LOW: Final = np.uint64(0xFFFFFFFF)
 _HALF: Final = np.uint64(32)
 _EXACT_FLOAT: Final = 2**53
 _SPAN_LIMIT: Final = 2**62
+_SMALL_SPAN: Final = 1024
 _MERGE_AT_LEAST: Final = 65_536
 
 
@@ -70,6 +73,35 @@ def dense_codes(values: Array) -> tuple[npt.NDArray[np.int64], Array]:
     encoded = pa.array(values).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     return codes.astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
+
+
+def compact_codes(
+    codes: npt.NDArray[np.int32],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Return for codes (not negative) their places among the *used* ones, and those, ascending.
+
+    The same as :func:`dense_codes` but for the order, and quicker.
+    """
+    span = int(codes.max()) + 1 if len(codes) else 0
+    if span > 4 * len(codes) + _SMALL_SPAN:
+        distinct, inverse = np.unique(codes, return_inverse=True)
+        return inverse.astype(np.int32), distinct.astype(np.int64)
+    seen = np.zeros(span, np.bool_)
+    seen[codes] = True
+    used = np.flatnonzero(seen)
+    places = np.zeros(span, np.int32)
+    places[used] = np.arange(len(used), dtype=np.int32)
+    return places[codes], used
+
+
+def distinct_codes(codes: Array) -> npt.NDArray[np.int64]:
+    """Return the distinct codes (not negative), ascending: what ``np.unique`` does, quicker."""
+    span = int(codes.max()) + 1 if len(codes) else 0
+    if span > 4 * len(codes) + _SMALL_SPAN:
+        return np.unique(codes).astype(np.int64)
+    seen = np.zeros(span, np.bool_)
+    seen[codes] = True
+    return np.flatnonzero(seen)
 
 
 def group_rows(columns: Sequence[Array], length: int) -> Groups:
@@ -174,11 +206,13 @@ class RowAccumulator:
         self._pending = 0
         self._merged = 0
 
-    def add(self, rows: Columns) -> None:
-        """Take in *rows*, which need not be merged."""
+    def add(self, rows: Columns, *, distinct: bool = False) -> None:
+        """Take in *rows*, which need not be merged; *distinct* says that their keys are."""
         count = len(next(iter(rows.values())))
         if not count:
             return
+        if distinct and not self._parts:
+            self._merged = count
         self._parts.append(rows)
         self._pending += count
         if self._pending > max(_MERGE_AT_LEAST, 2 * self._merged):
@@ -193,5 +227,6 @@ class RowAccumulator:
         """Return all rows, merged; ``None`` where there are none."""
         if not self._parts:
             return None
-        self._merge()
+        if len(self._parts) > 1 or self._pending > self._merged:
+            self._merge()
         return self._parts[0]

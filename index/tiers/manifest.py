@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.model import Row
 from dftindexd.index.store.layout import MANIFEST, segment_key
 from dftindexd.index.trace.columns import Interner, RecordColumns
+from dftindexd.index.trace.kernel import ChunkGroups
+from dftindexd.index.trace.numbers import INT64_MAX
 
 __all__ = ("ChunkManifest", "Kind", "ManifestBuilder", "decode_manifest")
 
@@ -49,6 +52,8 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     chunks: list[_StoredChunk]
 
 
+_Ints = npt.NDArray[np.int64]
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Stored)
 
@@ -68,14 +73,33 @@ class ManifestBuilder:
     def add(self, columns: RecordColumns, metadata: int) -> None:
         """Take a block of the current chunk, which also had so many *metadata* records."""
         self._metadata += metadata
+        if not len(columns):
+            return
         self._pids.update(np.unique(columns.pid).tolist())
         kinds, first, counts = np.unique(
             columns.cat.astype(np.int64) << 32 | columns.name, return_index=True, return_counts=True
         )
-        lines = columns.line[first]
+        self._add(kinds, counts, columns.line[first])
+
+    def add_groups(self, groups: ChunkGroups) -> None:
+        """Take the grouped records of the current chunk."""
+        rows = np.flatnonzero(groups.is_row)
+        if not len(rows):
+            return
+        self._pids.update(np.unique(groups.pid[rows]).tolist())
+        kinds, ids = np.unique(
+            groups.cat[rows].astype(np.int64) << 32 | groups.name[rows], return_inverse=True
+        )
+        counts = np.zeros(len(kinds), np.int64)
+        np.add.at(counts, ids, groups.counts[rows])
+        lines = np.full(len(kinds), INT64_MAX)
+        np.minimum.at(lines, ids, groups.first_line[rows])
+        self._add(kinds, counts, lines)
+
+    def _add(self, kinds: _Ints, counts: _Ints, lines: _Ints) -> None:
         for kind, count, line in zip(kinds.tolist(), counts.tolist(), lines.tolist(), strict=True):
             before, first_line = self._kinds.get(kind, (0, line))
-            self._kinds[kind] = (before + count, first_line)
+            self._kinds[kind] = (before + count, min(first_line, line))
 
     def end_chunk(self) -> None:
         """End the current chunk."""

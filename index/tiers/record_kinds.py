@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dftindexd.index.tiers.aggregation_schema import KIND_EVENT, KIND_PROFILE, KIND_SYSTEM
+from dftindexd.index.tiers.groups import distinct_codes
 from dftindexd.index.trace.columns import (
     HAS_COUNT,
     PHASE_AGGREGATED,
@@ -38,7 +39,8 @@ class Arguments:
 
     def __init__(self, columns: RecordColumns, texts: Interner) -> None:
         self._columns = columns
-        self._codes = {texts.texts[code]: code for code in np.unique(columns.arg_key).tolist()}
+        used = distinct_codes(columns.arg_key)
+        self._codes = {texts.texts[code]: code for code in used.tolist()}
 
     def numbers(self, name: str) -> Numbers | None:
         """Return argument *name* where it is a number; ``None`` where no record has it."""
@@ -80,7 +82,9 @@ def record_kinds(
     if not len(counters):
         return kinds
     kinds[counters] = KIND_PROFILE
-    system = [code for code in np.unique(columns.cat[counters]).tolist() if _is_system(code, texts)]
+    system = [
+        code for code in distinct_codes(columns.cat[counters]).tolist() if _is_system(code, texts)
+    ]
     samples = counters[np.isin(columns.cat[counters], system)]
     folded = (columns.has & HAS_COUNT) != 0
     calls = arguments.numbers("dft_cnt")

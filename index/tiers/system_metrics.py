@@ -9,6 +9,7 @@ Key in ``system_metrics``: ``segment_key(segment, tier_key(config))``. Value: an
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -109,13 +110,18 @@ class SystemMetricsBuilder:
     def rows(self, segment_id: int, texts: Interner) -> list[Row]:
         """Return the one row of a segment, also where it has no samples."""
         rows = self._rows.result()
-        if rows is None:
-            arrays = [pa.array([], field.type) for field in METRIC_SCHEMA]
-        else:
-            arrays = [_stored(field, rows[field.name], texts) for field in METRIC_SCHEMA]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=METRIC_SCHEMA)
         key = segment_key(segment_id, tier_key(self._config))
+        if rows is None:
+            return [(SYSTEM_METRICS, key, _no_samples())]
+        arrays = [_stored(field, rows[field.name], texts) for field in METRIC_SCHEMA]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=METRIC_SCHEMA)
         return [(SYSTEM_METRICS, key, batch_to_ipc(batch))]
+
+
+@cache
+def _no_samples() -> bytes:
+    arrays = [pa.array([], field.type) for field in METRIC_SCHEMA]
+    return batch_to_ipc(pa.RecordBatch.from_arrays(arrays, schema=METRIC_SCHEMA))
 
 
 def _stored(field: pa.Field[Any], values: Array, texts: Interner) -> pa.Array[Any]:

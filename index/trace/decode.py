@@ -65,6 +65,8 @@ _PHASES: Final[dict[str | int, int]] = {
 
 _ABSENT: Final = object()
 _NO_ARGS: Final[Record] = {}
+#: Arguments of counters and aggregated records that are in the trace's unit of time.
+_DURATIONS: Final = frozenset({"dur", "dur_sum", "dur_min", "dur_max"})
 _IN_COLUMNS: Final = frozenset({"hhash", "fhash", "cmd_hash", "exec_hash"})
 
 _decode_json: Final = msgspec.json.Decoder().decode
@@ -73,7 +75,8 @@ _decode_json: Final = msgspec.json.Decoder().decode
 @dataclass(frozen=True, slots=True)
 class DecodedBlock:
     """What some lines gave. ``exact``: every ``ts`` and ``dur`` of the lines is in the columns as
-    it was written, so that their bounds hold for the lines too.
+    it was written, so that their bounds hold for the lines too. ``complete`` counts the complete
+    events; ``grouped`` the records that are not in the columns, because they were grouped already.
     """
 
     columns: RecordColumns
@@ -84,6 +87,8 @@ class DecodedBlock:
     without_phase: int
     clamped: int
     exact: bool
+    complete: int
+    grouped: int = 0
 
 
 @dataclass(slots=True)
@@ -130,29 +135,38 @@ class BlockDecoder:
 
     def decode(self, lines: Lines) -> DecodedBlock:
         """Return the records of *lines* and how each line counts."""
-        block = self._block = _Block()
         texts = lines.text.split(b"\n")
         if not texts[-1]:
             texts.pop()
         position = lines.uc_offset
         for number, text in enumerate(texts, lines.line):
-            try:
-                record = _decode_json(text)
-                args = record.get("args", _NO_ARGS)
-                # As many keys as `":` means: no duplicates, nothing nested.
-                plain = len(record) + len(args) == text.count(b'":') and "ph" in record
-            except (ValueError, TypeError, AttributeError, RecursionError):
-                plain = False
-            if not plain or not self._add(record, args, number, position):
-                self._add_odd_line(text, number, position)
+            self.read_line(text, number, position)
             position += len(text) + 1
+        return self.take_block(len(texts))
+
+    def read_line(self, text: bytes, number: int, position: int) -> None:
+        """Read one line; *position* is where it begins, *number* counts the lines before it."""
+        try:
+            record = _decode_json(text)
+            args = record.get("args", _NO_ARGS)
+            # As many keys as `":` means: no duplicates, nothing nested.
+            plain = len(record) + len(args) == text.count(b'":') and "ph" in record
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            plain = False
+        if not plain or not self._add(record, args, number, position):
+            self._add_odd_line(text, number, position)
+
+    def take_block(self, total: int) -> DecodedBlock:
+        """Return what the *total* lines gave that were read since the last block."""
+        block, self._block = self._block, _Block()
         bad = len(block.bad_lines)
+        columns = columns_of(block.rows, block.arguments)
         return DecodedBlock(
-            columns=columns_of(block.rows, block.arguments),
+            columns=columns,
             others=others_of(block.others),
             lines=LineCounts(
-                total=len(texts),
-                ok=len(texts) - block.skipped - bad,
+                total=total,
+                ok=total - block.skipped - bad,
                 skipped=block.skipped,
                 bad=bad,
                 repaired=block.repaired,
@@ -162,6 +176,7 @@ class BlockDecoder:
             without_phase=block.without_phase,
             clamped=block.clamped,
             exact=block.exact,
+            complete=int((columns.phase == PHASE_COMPLETE).sum()),
         )
 
     def _add_odd_line(self, text: bytes, number: int, position: int) -> None:
@@ -323,7 +338,8 @@ class BlockDecoder:
             self._facts.see_aggregated()
         for key, value in args.items():
             if key not in _IN_COLUMNS:
-                self._add_argument(self._code(key), value)
+                scale = self._facts.scale if key in _DURATIONS else MICROSECONDS
+                self._add_argument(self._code(key), value, scale)
 
     def _add_wanted(self, args: Record, phase: int) -> None:
         is_listed = phase in (PHASE_COUNTER, PHASE_AGGREGATED)
@@ -331,13 +347,15 @@ class BlockDecoder:
             if key in args and not (is_listed and key not in _IN_COLUMNS):
                 self._add_argument(key_code, args[key])
 
-    def _add_argument(self, key: int, value: object) -> None:
+    def _add_argument(self, key: int, value: object, scale: tuple[int, int] = MICROSECONDS) -> None:
         row, add = len(self._block.rows), self._block.arguments.add
         if isinstance(value, str):
             add(row, key, self._code(value), 0, 0.0)
             return
         integer, real = whole(value), fraction(value)
         if integer is not None and real is not None:
+            if scale is not MICROSECONDS:
+                integer, real = integer * scale[0] // scale[1], real * scale[0] / scale[1]
             add(row, key, -1, clamp_signed(integer), real)
 
     def _argument(self, value: object, bit: int) -> tuple[int, int]:

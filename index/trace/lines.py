@@ -13,7 +13,7 @@ from dftindexd.index.model import BadLine
 __all__ = ("BLOCK_BYTES", "MAX_LINE_BYTES", "SAMPLE_BYTES", "LineAssembler", "LineSink", "Lines")
 
 #: A block is cut when this much text has come together.
-BLOCK_BYTES: Final = 4 << 20
+BLOCK_BYTES: Final = 1 << 22
 
 #: The longest line that is read.
 MAX_LINE_BYTES: Final = 64 << 20
@@ -32,17 +32,12 @@ class Lines(NamedTuple):
     uc_offset: int
     line: int
 
-    @property
-    def number(self) -> int:
-        """How many lines they are."""
-        return self.text.count(b"\n") + (not self.text.endswith(b"\n"))
-
 
 class LineSink(Protocol):
     """Takes what an assembler cuts, in the order of the text."""
 
-    def add_lines(self, lines: Lines) -> None:
-        """Take a block of whole lines, never an empty one."""
+    def add_lines(self, lines: Lines) -> int:
+        """Take a block of whole lines, never an empty one; return how many they are."""
 
     def add_oversized(self, bad: BadLine, uc_end: int) -> None:
         """Take notice of a line that was too long to be read, and where it ends."""
@@ -117,14 +112,20 @@ class LineAssembler:
         """Hand over all whole lines; an unfinished one is kept."""
         if not self._whole:
             return
-        text = b"".join(self._pieces)
-        rest = text[self._whole :]
-        lines = Lines(text[: self._whole] if rest else text, self.line_offset, self.line)
-        self._pieces = [rest] if rest else []
-        self._size = len(rest)
-        self._advance(self._whole, lines.number)
+        rests: list[bytes] = []
+        size = self._size - self._whole  # of the unfinished line: pieces without a newline, and
+        while size:  # the end of the last piece with one
+            piece = self._pieces.pop()
+            cut = max(len(piece) - size, 0)
+            rests.append(piece[cut:])
+            size -= len(piece) - cut
+            if cut:
+                self._pieces.append(piece[:cut])
+        lines = Lines(b"".join(self._pieces), self.line_offset, self.line)
+        self._pieces = rests[::-1]
+        self._size -= self._whole
         self._whole = 0
-        self.sink.add_lines(lines)
+        self._advance(len(lines.text), self.sink.add_lines(lines))
 
     def terminate(self) -> None:
         """End the unfinished line here: the text after it belongs to another one."""
@@ -135,8 +136,7 @@ class LineAssembler:
             lines = self.unfinished()
             self._pieces = []
             self._size = 0
-            self._advance(len(lines.text), 1)
-            self.sink.add_lines(lines)
+            self._advance(len(lines.text), self.sink.add_lines(lines))
 
     def unfinished(self) -> Lines:
         """Return the unfinished line, empty if there is none or it is too long to be read."""

@@ -53,6 +53,10 @@ class NameCollector:
         if name and hashed:
             table.setdefault(hashed, name)
 
+    def add(self, kind: str, hashed: str, name: str) -> None:
+        """Take the name of a hash, neither empty, from a metadata record of *kind*."""
+        self._by_kind[kind].setdefault(hashed, name)
+
     def host(self, name: object) -> str:
         """Return the hash of a v0 host name, now in the tables."""
         return self._own_hash(name, self.tables.host)

@@ -7,12 +7,13 @@ time of appending to a list a column.
 from __future__ import annotations
 
 import struct
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dftindexd.index.trace.columns import RecordColumns
+from dftindexd.index.trace.kernel_layout import ROW_FIELDS
 
 __all__ = (
     "OTHER_FIELDS",
@@ -21,6 +22,7 @@ __all__ = (
     "ArgumentBuffer",
     "Others",
     "columns_of",
+    "columns_of_rows",
     "others_of",
 )
 
@@ -44,6 +46,7 @@ _RECORD: Final = np.dtype(
         ("has", "u1"),
     ]
 )
+_CODE: Final = np.dtype("<i4")
 _OTHER: Final = np.dtype(
     [
         ("pid", "<u8"),
@@ -100,6 +103,19 @@ def columns_of(packed: list[bytes], arguments: ArgumentBuffer) -> RecordColumns:
         arg_int=np.array(arguments.ints, np.int64),
         arg_float=np.array(arguments.floats, np.float64),
     )
+
+
+def columns_of_rows(
+    rows: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], **arguments: npt.NDArray[Any]
+) -> RecordColumns:
+    """Return records as columns whose fields lie side by side, in the order of
+    ``kernel_layout.ROW_FIELDS``; *codes* has the interner's code for each of theirs."""
+    fields: dict[str, npt.NDArray[Any]] = {}
+    for place, name in enumerate(ROW_FIELDS):
+        kind = _RECORD[name]
+        values = rows[:, place]
+        fields[name] = codes[values] if kind == _CODE else values.astype(kind)
+    return RecordColumns(**fields, **arguments)
 
 
 def others_of(packed: list[bytes]) -> Others:

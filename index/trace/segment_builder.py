@@ -12,9 +12,10 @@ from dftindexd.index.tiers.chunk_stats import ChunkStatsBuilder
 from dftindexd.index.tiers.hash_tables import hash_table_rows
 from dftindexd.index.tiers.manifest import ManifestBuilder
 from dftindexd.index.tiers.system_metrics import SystemMetricsBuilder
-from dftindexd.index.trace.columns import PHASE_COMPLETE, Interner
+from dftindexd.index.trace.columns import Interner
 from dftindexd.index.trace.decode import BlockDecoder, DecodedBlock, wanted_arguments
 from dftindexd.index.trace.facts import FactsCollector
+from dftindexd.index.trace.kernel import ChunkGroups, Kernel
 from dftindexd.index.trace.lines import Lines
 from dftindexd.index.trace.names import NameCollector
 from dftindexd.index.trace.resume import Place
@@ -53,6 +54,7 @@ class SegmentBuilder:
         first_line: int,
         tiers: TierConfig,
         facts: FactsCollector,
+        use_kernel: bool = True,
     ) -> None:
         self._segment_id = segment_id
         self._provisional = provisional
@@ -66,6 +68,10 @@ class SegmentBuilder:
         wanted = wanted_arguments(tiers.aggregation)
         self._decoder = BlockDecoder(self._texts, facts, self._names, wanted)
         config = tiers.aggregation
+        self._facts = facts
+        self._config = config
+        self._use_kernel = use_kernel
+        self._kernel: Kernel | None = None
         self._aggregation = AggregationBuilder(config) if config else None
         self._system_metrics = SystemMetricsBuilder(config) if config else None
         self._blooms = BloomBuilder() if tiers.bloom else None
@@ -98,12 +104,25 @@ class SegmentBuilder:
         self.uc_end = uc_end
         self.line = bad.line + 1
 
-    def add_lines(self, lines: Lines) -> None:
-        """Take a block of whole lines, all of the current chunk."""
-        block = self._decoder.decode(lines)
-        self._count(block)
+    def add_lines(self, lines: Lines) -> int:
+        """Take a block of whole lines, all of the current chunk; return how many they are."""
+        self.line = lines.line
+        for block in self._decode(lines):
+            self._count(block)
+            self._add(block)
+            self.line += block.lines.total
         self.uc_end = lines.uc_offset + len(lines.text)
-        self.line = lines.line + block.lines.total
+        return self.line - lines.line
+
+    def _decode(self, lines: Lines) -> tuple[DecodedBlock, ...]:
+        if not self._use_kernel:
+            return (self._decoder.decode(lines),)
+        if self._kernel is None:  # many a builder never gets a line
+            shared = (self._texts, self._facts, self._names, self._decoder)
+            self._kernel = Kernel(*shared, self._config)
+        return self._kernel.decode(lines)
+
+    def _add(self, block: DecodedBlock) -> None:
         if self._aggregation and self._system_metrics:
             self._aggregation.add(block.columns, self._texts)
             self._system_metrics.add(block.columns, self._texts)
@@ -113,11 +132,18 @@ class SegmentBuilder:
             self._manifest.add(block.columns, block.metadata)
         self._stats.add(block.columns, exact=block.exact)
 
+    def _add_groups(self, groups: ChunkGroups) -> None:
+        if self._blooms:
+            self._blooms.add_groups(groups)
+        if self._manifest:
+            self._manifest.add_groups(groups)
+        self._stats.add_groups(groups)
+
     def _count(self, block: DecodedBlock) -> None:
         self._counts += block.lines
         self._keep_bad(block.bad_lines)
-        self._records += len(block.columns) + block.metadata
-        self._complete += int((block.columns.phase == PHASE_COMPLETE).sum())
+        self._records += len(block.columns) + block.grouped + block.metadata
+        self._complete += block.complete
         self._metadata += block.metadata
         self._without_phase += block.without_phase
         self._clamped += block.clamped
@@ -144,6 +170,8 @@ class SegmentBuilder:
             )
         )
         self._chunk = _OpenChunk(self.uc_end, self.line)
+        if self._kernel:
+            self._add_groups(self._kernel.end_chunk())
         for builder in (self._blooms, self._manifest, self._stats):
             if builder:
                 builder.end_chunk()
@@ -153,6 +181,8 @@ class SegmentBuilder:
         if not self._chunks:
             return None
         last = self._chunks[-1]
+        if self._kernel and self._aggregation:
+            self._aggregation.add_groups(self._kernel.groups(), self._texts)
         summary = SegmentSummary(
             segment_id=self._segment_id,
             provisional=self._provisional,

@@ -68,7 +68,7 @@ async def test_a_worker_answers_what_the_same_job_gives_in_this_process(tmp_path
     job = job_for(tmp_path, "a.pfw", "none.pfw", "b.pfw.gz")
     async with running(1) as pool:
         answer = await pool.mailbox.ask(job)
-    assert answer == run_job(job)
+    assert answer == run_job(job, use_kernel=True)
     first, missing, last = answer.outcomes
     assert isinstance(missing, TraceFailure)
     assert missing.gone
@@ -82,7 +82,7 @@ def test_many_rows_go_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write_trace(tmp_path / "a.pfw", 50)
     job = job_for(tmp_path, "a.pfw", stem="stem")
     monkeypatch.setattr("dftindexd.actors.worker.INLINE_BYTES", 0)
-    answer = run_job(job)
+    answer = run_job(job, use_kernel=False)
     assert not answer.rows
     assert all(os.path.basename(path).startswith("stem.") for path in answer.artifacts.values())
     assert all(os.path.getsize(path) for path in answer.artifacts.values())
@@ -94,7 +94,9 @@ def test_staging_that_cannot_be_written_is_not_held_against_the_traces(
     write_trace(tmp_path / "a.pfw", 50)
     job = job_for(tmp_path, "a.pfw")
     monkeypatch.setattr("dftindexd.actors.worker.INLINE_BYTES", 0)
-    answer = run_job(ParseJob(requests=job.requests, staging=str(tmp_path / "none"), stem="s"))
+    answer = run_job(
+        ParseJob(requests=job.requests, staging=str(tmp_path / "none"), stem="s"), use_kernel=False
+    )
     assert answer.staging_error
     assert isinstance(answer.outcomes[0], ParsedOutcome)
     assert not answer.artifacts
@@ -106,7 +108,7 @@ def test_a_fault_of_the_parser_costs_one_trace_and_is_named(
     write_trace(tmp_path / "a.pfw", 5)
     write_trace(tmp_path / "b.pfw", 5)
     monkeypatch.setenv(VARIABLE, "worker:parse:before=raise:boom@a.pfw")
-    bad, good = run_job(job_for(tmp_path, "a.pfw", "b.pfw")).outcomes
+    bad, good = run_job(job_for(tmp_path, "a.pfw", "b.pfw"), use_kernel=False).outcomes
     assert isinstance(bad, TraceFailure)
     assert "boom" in bad.reason
     assert isinstance(good, ParsedOutcome)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -12,7 +13,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
-from dftracer.utils import Indexer
 
 GROUPINGS = {
     "func": ["func_name"],
@@ -20,6 +20,7 @@ GROUPINGS = {
     "file-host": ["file_name", "host_name", "io_cat"],
     "pid": ["pid", "tid", "proc_name", "acc_pat", "file_hash", "host_hash"],
 }
+HASH_KINDS = ("file", "host", "string", "proc")
 QUERIES = {
     "cat": 'cat == "posix"',
     "pid-or-name": 'pid == 1 or name in ["read", "write"]',
@@ -36,9 +37,9 @@ def save(out: str, name: str, batches: Iterable[Any]) -> None:
     for number, found in enumerate(by_schema.values()):
         tables = [decoded(pa.Table.from_batches([batch])) for batch in found]
         table = pa.concat_tables(tables)
-        with pa.OSFile(os.path.join(out, f"{name}.{number}.arrow"), "wb") as file:
-            with pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_table(table)
+        path = os.path.join(out, f"{name}.{number}.arrow")
+        with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
 
 
 def decoded(table: pa.Table) -> pa.Table:
@@ -54,7 +55,9 @@ def main() -> None:
     """Index and dump."""
     traces, index_dir, out = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
-    indexer = Indexer(traces, require_aggregation=True, index_dir=index_dir)
+    # Of another environment than the project's: no stubs, and another version there.
+    reference: Any = importlib.import_module("dftracer.utils")
+    indexer = reference.Indexer(traces, require_aggregation=True, index_dir=index_dir)
     status = indexer.ensure_indexed()
     for kind in ("events", "profiles", "system"):
         save(out, f"aggregation-{kind}", indexer.iter_aggregation(kind))
@@ -71,7 +74,7 @@ def main() -> None:
     facts = {
         "total_files": status.total_files,
         "ready": sorted(map(os.path.basename, status.ready)),
-        "hashes": {kind: indexer.get_hash_table(kind) for kind in ("file", "host", "string", "proc")},
+        "hashes": {kind: indexer.get_hash_table(kind) for kind in HASH_KINDS},
         "files": {os.path.basename(path): sorted(pids[key]) for key, path in paths.items()},
     }
     with open(os.path.join(out, "facts.json"), "w", encoding="utf-8") as file:

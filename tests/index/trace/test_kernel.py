@@ -25,7 +25,7 @@ _SETTINGS = settings(
 _CONFIGURATIONS = (
     TierConfig(),
     TierConfig(aggregation=None, chunk_bytes=20_000),
-    TierConfig(chunk_bytes=9_000, aggregation=AggregationTier(bucket_by="start", interval_us=0)),
+    TierConfig(chunk_bytes=60_000, aggregation=AggregationTier(bucket_by="start", interval_us=0)),
     TierConfig(
         chunk_bytes=50_000,
         aggregation=AggregationTier(
