@@ -58,9 +58,8 @@ demo: install ## see it work: a real traced program, indexed while it runs, and 
 
 .PHONY: bench
 bench: install ## run every benchmark
-	@shopt -s nullglob; files=(benchmarks/[!_]*.py); \
-	(( $${#files[@]} )) || { echo "error: there are no benchmarks in benchmarks/" >&2; exit 1; }; \
-	for file in "$${files[@]}"; do echo "== $$file"; $(BIN)/python -P "$$file"; done
+	@echo "== one core, from bytes to rows"; $(BIN)/python -m benchmarks.kernel --generate 250 --stages
+	@echo "== beside dftracer-utils"; $(BIN)/python -m benchmarks.compare
 
 # -- checks ------------------------------------------------------------------------------------
 
@@ -100,7 +99,7 @@ lint: install ## check style, types, imports between rooms, and the house rules
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --strict --no-error-summary -p dftindexd
-	@$(BIN)/mypy --strict --no-error-summary tests
+	@$(BIN)/mypy --strict --no-error-summary tests benchmarks
 	@out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }
 	@$(BIN)/pytest --quiet tests/house/test_text_rules.py
 	@echo "lint: all well"

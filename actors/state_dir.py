@@ -20,7 +20,7 @@ _LOCK_FILE: Final = "daemon.lock"
 
 
 def default_state_dir(environment: Mapping[str, str], uid: int) -> str:
-    """Return the state directory of a user, in the order that ``docs/configuration.md`` gives."""
+    """Return the state directory of a user, in the order that the README gives."""
     if environment.get("DFTINDEXD_STATE_DIR"):
         return environment["DFTINDEXD_STATE_DIR"]
     if environment.get("STATE_DIRECTORY"):

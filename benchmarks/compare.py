@@ -1,6 +1,6 @@
 """Compare indexing with dftracer-utils 0.0.12 and 0.0.14: the same traces, in turn, cold stores.
 
-``python benchmarks/compare.py [--megabytes 725] [--runs 3] [--only NAME]`` makes its traces with
+``python -m benchmarks.compare [--megabytes 725] [--runs 3] [--only NAME]`` makes its traces with
 the generators of dftracer-utils, indexes them with each product in new processes, one after the
 other, and prints for each kind of work the median seconds and the ratio of the pairs.
 """
@@ -20,11 +20,9 @@ from pathlib import Path
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+from benchmarks.environments import reference_python
 
-from _environments import reference_python
-
-_INDEX_ONCE = Path(__file__).with_name("_index_once.py")
+_INDEX_ONCE = Path(__file__).with_name("index_once.py")
 #: Megabytes of JSON text that one epoch of the generators' four ranks gives.
 _MEGABYTES_PER_EPOCH = 16.6
 _MEMORY_SECONDS = 0.05
@@ -51,7 +49,7 @@ class Run:
 def generate(version: str, folder: Path, *options: str) -> None:
     """Have the generator of *version* write traces into *folder*."""
     program = reference_python(version).parent / "dftracer_gen_fake_trace"
-    command = [program, "--output-dir", folder, *options]
+    command = [str(program), "--output-dir", str(folder), *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     shutil.rmtree(folder / ".dftindex", ignore_errors=True)
 

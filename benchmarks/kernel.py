@@ -2,7 +2,7 @@
 
 It is the least of some runs, so that other work on the machine counts little.
 
-    python benchmarks/kernel.py [--repeat N] [--stages] [--generate MB] TRACE...
+    python -m benchmarks.kernel [--repeat N] [--stages] [--generate MB] TRACE...
 
 ``--stages`` also measures inflating alone and cutting into lines alone. ``--generate`` makes traces
 of about so many megabytes of text with ``dftracer_gen_fake_trace`` (dftracer-utils 0.0.14).

@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from functools import cache
+from glob import glob
 from importlib import import_module, metadata
 from typing import Any, Final
 
@@ -23,7 +24,6 @@ from dftindexd.index.errors import CoreError
 
 __all__ = ("KernelCacheError", "cache_root", "is_compiled", "load", "prepare")
 
-_MODULES: Final = ("kernel_layout", "kernel_text", "kernel_tables", "kernel_line", "kernel_scan")
 #: Where the kernel of this process came from, once it is loaded.
 _loaded: Final[list[str]] = []
 
@@ -135,7 +135,7 @@ def _source_digest() -> str:
     """Return what tells one kernel from another: numba only looks at the one file it compiles."""
     digest = hashlib.blake2b(digest_size=8)
     folder = os.path.dirname(os.path.abspath(__file__))
-    for module in _MODULES:
-        with open(os.path.join(folder, f"{module}.py"), "rb") as file:
+    for module in sorted(glob("kernel_*.py", root_dir=folder)):
+        with open(os.path.join(folder, module), "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()

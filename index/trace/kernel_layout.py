@@ -83,7 +83,7 @@ GROUP_SIZE: Final = 24
 METADATA_BUCKET: Final = -2
 
 #: Size of the scan's scratch array. Zeros are right but for the first word of each of its guesses,
-#: which no text must match (``kernel_line``).
+#: which no text must match (``kernel_keys``).
 SCRATCH_SIZE: Final = 208
 FIRST_GUESS: Final = 48
 GUESS_SIZE: Final = 5

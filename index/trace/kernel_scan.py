@@ -15,8 +15,9 @@ import numba
 import numpy as np
 from numba import types
 
+from dftindexd.index.trace import kernel_fields as fields
 from dftindexd.index.trace import kernel_layout as at
-from dftindexd.index.trace import kernel_line as line
+from dftindexd.index.trace.kernel_line import read_line
 from dftindexd.index.trace.kernel_tables import find_group, group_slot, intern, text_slot
 from dftindexd.index.trace.kernel_text import byte_at, helper, inlined, load, low_bytes
 
@@ -91,13 +92,15 @@ def _note(side: Any, st: Any, kind: np.int64, begin: np.int64, end: np.int64) ->
 
 @helper
 def _shows_generation(f: Any, phase: np.int64) -> bool:
-    return bool(f[line.F_PHASE_INT] or f[line.F_QUOTED] or phase == 4 or f[line.F_HHASH + 1] > 0)
+    return bool(
+        f[fields.F_PHASE_INT] or f[fields.F_QUOTED] or phase == 4 or f[fields.F_HHASH + 1] > 0
+    )
 
 
 @helper
 def _date(side: Any, st: Any, f: Any, begin: np.int64, end: np.int64, is_start: bool) -> None:
     """Note a record that shows the generation; the reference says which."""
-    shows = _shows_generation(f, f[line.F_PHASE])
+    shows = _shows_generation(f, f[fields.F_PHASE])
     if shows or is_start:
         _note(side, st, np.int64(at.DATE), begin, end)
     if shows:
@@ -109,35 +112,35 @@ def _metadata(
     b: Any, f: Any, st: Any, side: Any, begin: np.int64, end: np.int64, name: np.int64
 ) -> None:
     st[at.METADATA] += 1
-    if f[line.F_TIMED]:
+    if f[fields.F_TIMED]:
         st[at.INEXACT] = 1
     if name < at.T_FH or name > at.T_CM:
         return
     kind = name - at.T_FH + at.FH
-    has_both = f[line.F_ARG_NAME + 1] > f[line.F_ARG_NAME] and (
-        f[line.F_ARG_VALUE + 1] > f[line.F_ARG_VALUE]
+    has_both = f[fields.F_ARG_NAME + 1] > f[fields.F_ARG_NAME] and (
+        f[fields.F_ARG_VALUE + 1] > f[fields.F_ARG_VALUE]
     )
     if not has_both:
         return
     if name == at.T_CM:
-        if not f[line.F_VALUE_TEXT] or not _is_time_metric(
-            b, f[line.F_ARG_NAME], f[line.F_ARG_NAME + 1]
+        if not f[fields.F_VALUE_TEXT] or not _is_time_metric(
+            b, f[fields.F_ARG_NAME], f[fields.F_ARG_NAME + 1]
         ):
             return
-        _set_unit(b, f[line.F_ARG_VALUE], f[line.F_ARG_VALUE + 1], st)
+        _set_unit(b, f[fields.F_ARG_VALUE], f[fields.F_ARG_VALUE + 1], st)
     _note(side, st, kind, begin, end)
     n = st[at.SIDE] - 1
-    side[n, at.SIDE_NAME] = f[line.F_ARG_NAME]
-    side[n, at.SIDE_NAME + 1] = f[line.F_ARG_NAME + 1]
-    side[n, at.SIDE_VALUE] = f[line.F_ARG_VALUE]
-    side[n, at.SIDE_VALUE + 1] = f[line.F_ARG_VALUE + 1]
+    side[n, at.SIDE_NAME] = f[fields.F_ARG_NAME]
+    side[n, at.SIDE_NAME + 1] = f[fields.F_ARG_NAME + 1]
+    side[n, at.SIDE_VALUE] = f[fields.F_ARG_VALUE]
+    side[n, at.SIDE_VALUE + 1] = f[fields.F_ARG_VALUE + 1]
 
 
 @inlined
 def _in_microseconds(time: np.int64, st: Any) -> np.int64:
     """Return a time in microseconds, -1 where it would have to be clamped."""
     if st[at.MULTIPLY] > 1:
-        if time > line.INT64_MAX // st[at.MULTIPLY]:
+        if time > fields.INT64_MAX // st[at.MULTIPLY]:
             return np.int64(-1)
         return np.int64(time * st[at.MULTIPLY])
     return np.int64(time // st[at.DIVIDE])
@@ -189,10 +192,10 @@ def _add_event(group: Any, squares: Any, f: Any, st: Any, ts: np.int64, dur: np.
         group[at.G_TE] = max(group[at.G_TE], end)
     group[at.G_COUNT] += 1
     _sample(group, squares, np.int64(at.G_DUR), np.int64(0), dur)
-    if f[line.F_HAS] & 2 and group[at.G_TRANSFER] and f[line.F_RET] >= 0:
-        _sample(group, squares, np.int64(at.G_SIZE), np.int64(1), f[line.F_RET])
-    if f[line.F_HAS] & 4:
-        offset = max(f[line.F_OFFSET], np.int64(0))
+    if f[fields.F_HAS] & 2 and group[at.G_TRANSFER] and f[fields.F_RET] >= 0:
+        _sample(group, squares, np.int64(at.G_SIZE), np.int64(1), f[fields.F_RET])
+    if f[fields.F_HAS] & 4:
+        offset = max(f[fields.F_OFFSET], np.int64(0))
         _sample(group, squares, np.int64(at.G_OFFSET), np.int64(2), offset)
     if st[at.CHUNK_RECORDS] == 0:
         st[at.MIN_TS] = st[at.MAX_TS] = ts
@@ -225,29 +228,29 @@ def _commit(
     rows: Any, side: Any,
 ) -> np.int64:  # fmt: skip
     """Let a line that was read take effect. Return 0, ``SLOW_LINE`` or a negated ``FULL_*``."""
-    phase = f[line.F_PHASE]
-    ts, dur = f[line.F_TS], f[line.F_DUR]
+    phase = f[fields.F_PHASE]
+    ts, dur = f[fields.F_TS], f[fields.F_DUR]
     if phase != 4 and st[at.MULTIPLY] != st[at.DIVIDE]:
         ts, dur = _in_microseconds(ts, st), _in_microseconds(dur, st)
         if ts < 0 or dur < 0:
-            return np.int64(line.SLOW_LINE)
+            return np.int64(fields.SLOW_LINE)
     if st[at.SIDE] + 3 > len(side):
         return np.int64(-at.FULL_SIDE)
     plain = np.int64(at.PLAIN)
     host_kind, file_kind = plain, plain
-    host_field, file_field = line.F_HHASH, line.F_FHASH
-    if f[line.F_QUOTED_PID] and f[line.F_ARG_KEYS] & (8 | 256):
+    host_field, file_field = fields.F_HHASH, fields.F_FHASH
+    if f[fields.F_QUOTED_PID] and f[fields.F_ARG_KEYS] & (8 | 256):
         host_kind, file_kind = np.int64(at.HOST_NAME), np.int64(at.FILE_NAME)
-        host_field, file_field = line.F_HOST, line.F_FILE
-    string_field = line.F_COMMAND
-    if f[line.F_COMMAND + 1] == f[line.F_COMMAND]:
-        string_field = line.F_EXECUTABLE
+        host_field, file_field = fields.F_HOST, fields.F_FILE
+    string_field = fields.F_COMMAND
+    if f[fields.F_COMMAND + 1] == f[fields.F_COMMAND]:
+        string_field = fields.F_EXECUTABLE
     for which in range(5):
         kind = plain
         if which == 0:
-            field = line.F_NAME
+            field = fields.F_NAME
         elif which == 1:
-            field = line.F_CAT
+            field = fields.F_CAT
         elif which == 2:
             field, kind = host_field, host_kind
         elif which == 3:
@@ -257,15 +260,15 @@ def _commit(
         code = intern(b, f[field], f[field + 1], kind, st, slots, texts, arena)
         if code < 0:
             return np.int64(-at.FULL_TEXTS)
-        f[line.F_CODES + which] = code
-    name, cat = f[line.F_CODES], f[line.F_CODES + 1]
-    host, file, string = f[line.F_CODES + 2], f[line.F_CODES + 3], f[line.F_CODES + 4]
+        f[fields.F_CODES + which] = code
+    name, cat = f[fields.F_CODES], f[fields.F_CODES + 1]
+    host, file, string = f[fields.F_CODES + 2], f[fields.F_CODES + 3], f[fields.F_CODES + 4]
     is_grouped = phase == 4 or (st[at.FUSED] != 0 and phase != 2 and phase != 3)
     if is_grouped:
         bucket = np.int64(at.METADATA_BUCKET) if phase == 4 else _bucket(ts, dur, st)
         group = find_group(
             st, groups, group_slots, touched,
-            cat << 32 | name, host << 32 | file, f[line.F_PID], f[line.F_TID], bucket,
+            cat << 32 | name, host << 32 | file, f[fields.F_PID], f[fields.F_TID], bucket,
         )  # fmt: skip
         if group < 0:
             return np.int64(-at.FULL_GROUPS)
@@ -287,13 +290,13 @@ def _commit(
     if phase == 4:
         _metadata(b, f, st, side, begin, end, name)
         return np.int64(0)
-    if st[at.MULTIPLY] != st[at.DIVIDE] or f[line.F_QUOTED_TIME]:
+    if st[at.MULTIPLY] != st[at.DIVIDE] or f[fields.F_QUOTED_TIME]:
         st[at.INEXACT] = 1
     if phase == 1:
         st[at.COMPLETE] += 1
         if name == at.T_END and cat == at.T_DFTRACER:
             _note(side, st, np.int64(at.END), begin, end)
-    elif phase == 3 or (phase == 2 and f[line.F_FOLDED]):
+    elif phase == 3 or (phase == 2 and f[fields.F_FOLDED]):
         st[at.AGGREGATED] = 1
     if is_grouped:
         if groups[group, at.G_COUNT] == 0 and name != 0 and name <= at.LAST_TRANSFER:
@@ -302,10 +305,10 @@ def _commit(
         return np.int64(0)
     row = rows[st[at.ROWS]]
     row[0], row[1], row[2], row[3] = st[at.LINE], begin, ts, dur
-    row[4], row[5], row[6] = f[line.F_RET], f[line.F_OFFSET], f[line.F_COUNT]
-    row[7], row[8], row[9], row[10] = f[line.F_PID], f[line.F_TID], cat, name
+    row[4], row[5], row[6] = f[fields.F_RET], f[fields.F_OFFSET], f[fields.F_COUNT]
+    row[7], row[8], row[9], row[10] = f[fields.F_PID], f[fields.F_TID], cat, name
     row[11], row[12], row[13] = host, file, string
-    row[14], row[15] = phase, f[line.F_HAS]
+    row[14], row[15] = phase, f[fields.F_HAS]
     st[at.ROWS] += 1
     return np.int64(0)
 
@@ -353,13 +356,11 @@ def scan(
         i = begin
         while byte_at(b, i) == 32:
             i += 1
-        result = np.int64(line.SLOW_LINE)
+        result = np.int64(fields.SLOW_LINE)
         if byte_at(b, i) == 123:
             mark = st[at.ARGUMENTS]
             st[at.SERIAL] += 1
-            result = line.read_line(
-                b, i, f, st, slots, texts, arena, stamps, arguments, reals, wanted
-            )
+            result = read_line(b, i, f, st, slots, texts, arena, stamps, arguments, reals, wanted)
             end = result
             if result >= 0:
                 result = _commit(
@@ -371,7 +372,7 @@ def scan(
         elif _skipped(b, begin, st):
             result = np.int64(0)
             end = _end_of_line(b, begin)
-        if result < 0 and result != line.SLOW_LINE:
+        if result < 0 and result != fields.SLOW_LINE:
             return -result
         stops = False
         if result < 0:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure

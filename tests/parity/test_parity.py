@@ -10,7 +10,6 @@ import json
 import math
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from benchmarks.environments import reference_python
 from dftindexd.compat import Indexer
-
-from .dump_reference import GROUPINGS, HASH_KINDS, QUERIES, decoded
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from _environments import reference_python
+from tests.parity.dump_reference import GROUPINGS, HASH_KINDS, QUERIES, decoded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -52,7 +48,8 @@ def generated(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("generated")
     program = reference.parent / "dftracer_gen_fake_trace"
     options = ("-p", "3", "-H", "2", "-e", "2", "-s", "200")
-    subprocess.run([program, "--output-dir", folder, *options], check=True, capture_output=True)
+    command = [str(program), "--output-dir", str(folder), *options]
+    subprocess.run(command, check=True, capture_output=True)
     shutil.rmtree(folder / ".dftindex", ignore_errors=True)
     return folder
 
@@ -61,7 +58,7 @@ def _dump(reference: Path, traces: Path, out: Path) -> dict[str, Any]:
     index = out / "index"
     index.mkdir(parents=True)
     script = Path(__file__).with_name("dump_reference.py")
-    command = [reference, "-P", script, traces, index, out]
+    command = [str(part) for part in (reference, "-P", script, traces, index, out)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     facts: dict[str, Any] = json.loads((out / "facts.json").read_text())
     return facts
@@ -71,7 +68,7 @@ def _theirs(out: Path, name: str) -> list[Row]:
     files = sorted(out.glob(f"{name}.*.arrow"))
     if not files:
         return []
-    with pa.OSFile(str(files[0])) as file:
+    with pa.OSFile(str(files[0]), "rb") as file:
         rows: list[Row] = pa.ipc.open_file(file).read_all().to_pylist()
     return rows
 

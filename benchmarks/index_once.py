@@ -1,4 +1,4 @@
-"""Index a directory once and say how long it took: ``_index_once.py PRODUCT TRACES INDEX_DIR``.
+"""Index a directory once and say how long it took: ``index_once.py PRODUCT TRACES INDEX_DIR``.
 
 Run in the environment of the product that it measures, in a new process each time. The last line
 of the output is the seconds of ``ensure_indexed()``, from a store that does not exist, to one with
