@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -102,7 +103,8 @@ def _measure(paths: Sequence[bytes], repeat: int, *, stages: bool) -> None:
 
 def _generate(folder: str, megabytes: float) -> None:
     epochs = max(round(megabytes / _MB_OF_EPOCH / 4), 1)
-    command = ["dftracer_gen_fake_trace", "-o", folder, "-p", "4", "-H", "2", "-e", str(epochs)]
+    generator = os.path.join(os.path.dirname(sys.executable), "dftracer_gen_fake_trace")
+    command = [generator, "-o", folder, "-p", "4", "-H", "2", "-e", str(epochs)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -4,7 +4,6 @@ Nothing else is changed but new texts and the stamps of keys that the line has.
 """
 
 # Compiled by numba, whose decorators and calls have no types.
-# mypy: disallow-untyped-decorators=False, warn-return-any=False
 
 from __future__ import annotations
 

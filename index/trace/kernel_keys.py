@@ -1,7 +1,6 @@
 """Compiled: the keys of a line, their lengths guessed and their texts compared as words."""
 
 # Compiled by numba, whose decorators and calls have no types.
-# mypy: disallow-untyped-decorators=False, warn-return-any=False
 
 from __future__ import annotations
 

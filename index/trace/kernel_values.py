@@ -4,7 +4,6 @@ A value that is odd, though it may be JSON, is ``V_BAD`` or refused: its line is
 """
 
 # Compiled by numba, whose decorators and calls have no types.
-# mypy: disallow-untyped-decorators=False, warn-return-any=False
 
 from __future__ import annotations
 
