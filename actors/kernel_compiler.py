@@ -3,6 +3,9 @@
 Compiling takes many seconds on the first start of a version on a machine. Until it is done the
 workers read every line by the reference, which gives the same result at a fraction of the speed;
 each takes the kernel up before its next job when it is there.
+
+The compiling process outlives whoever started it: a short command would otherwise stop it each
+time, and the machine would never have a kernel. It ends by itself, and one at a time compiles.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ class KernelCompiler:
             return
         _log.info("kernel_compiling")
         process = await anyio.run_process(
-            child_command("dftindexd.actors.kernel_compiler", os.getpid()),
+            child_command(__name__, os.getpid()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             check=False,
@@ -67,10 +70,21 @@ class KernelCompiler:
 
 
 def main(parent: int) -> None:
-    """Compile the kernel into the cache; the last line of stderr says why that failed."""
-    die_with_parent(parent)
+    """Compile the kernel into the cache; the last line of stderr says why that failed.
+
+    *parent* is who waits for it; 0 in the process that does the work and waits for nobody.
+    """
+    if parent:
+        die_with_parent(parent)
+        done = subprocess.run(
+            child_command(__name__, 0),
+            stdin=subprocess.DEVNULL,
+            check=False,
+            start_new_session=True,
+        )
+        sys.exit(done.returncode)
     os.nice(_NICENESS)
     try:
-        kernel_cache.prepare(os.environ, os.geteuid())
+        kernel_cache.compile_once(os.environ, os.geteuid())
     except CoreError as error:
         sys.exit(str(error))

@@ -10,6 +10,7 @@ numba is imported only here and by the kernel, and only when the kernel is asked
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from dftindexd.index.errors import CoreError
 
-__all__ = ("KernelCacheError", "cache_root", "is_compiled", "load", "prepare")
+__all__ = ("KernelCacheError", "cache_root", "compile_once", "is_compiled", "load", "prepare")
 
 #: Where the kernel of this process came from, once it is loaded.
 _loaded: Final[list[str]] = []
@@ -58,6 +59,14 @@ def prepare(environment: Mapping[str, str], uid: int) -> None:
     """
     if _loaded:
         return
+    directory = _usable_directory(environment, uid)
+    _compile(directory)
+    with open(_marker(directory), "wb"):
+        pass
+    _loaded.append(directory)
+
+
+def _usable_directory(environment: Mapping[str, str], uid: int) -> str:
     directory = _directory(environment)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -72,10 +81,22 @@ def prepare(environment: Mapping[str, str], uid: int) -> None:
         )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise KernelCacheError(f"cannot write compiled code into {directory}", _HINT)
-    _compile(directory)
-    with open(_marker(directory), "wb"):
-        pass
-    _loaded.append(directory)
+    return directory
+
+
+def compile_once(environment: Mapping[str, str], uid: int) -> None:
+    """Compile the kernel if need be; of several processes that are asked to, one does it.
+
+    Raises :class:`KernelCacheError` as :func:`prepare` does.
+    """
+    directory = _usable_directory(environment, uid)
+    lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_compiled(environment):
+            prepare(environment, uid)
+    finally:
+        os.close(lock)
 
 
 def is_compiled(environment: Mapping[str, str]) -> bool:
