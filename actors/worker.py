@@ -9,6 +9,7 @@ the socket closes, and dies with its parent.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import struct
@@ -33,6 +34,10 @@ FRAME: Final = struct.Struct(">I")
 
 #: Up to this many bytes of rows travel with the result; more go into SST files.
 INLINE_BYTES: Final = 256 << 10
+
+#: Loading the kernel takes about as long as reading this many bytes on disk without it.
+_LOADING_COSTS_BYTES: Final = 512 << 10
+_IDLE_SECONDS: Final = 0.3
 
 
 def run_job(job: ParseJob, *, use_kernel: bool) -> ParseResult:
@@ -89,6 +94,27 @@ def _kernel_is_there() -> bool:
     return True
 
 
+class _KernelChoice:
+    """Whether a job is read by the kernel: always once it is loaded, and it is loaded when as much
+    has come as loading costs."""
+
+    def __init__(self) -> None:
+        self._bytes_before = 0
+
+    def __call__(self, job: ParseJob) -> bool:
+        if kernel_cache.is_loaded():
+            return True
+        self._bytes_before += sum(_size(request.path) for request in job.requests)
+        return self._bytes_before > _LOADING_COSTS_BYTES and _kernel_is_there()
+
+
+def _size(path: bytes) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0  # reading it says what is wrong
+
+
 def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     parts = bytearray()
     while len(parts) < size:
@@ -103,12 +129,14 @@ def main(descriptor: int, parent: int) -> None:
     """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _kernel_is_there()  # before the first job, which then need not wait for it
+    use_kernel = _KernelChoice()
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
     with socket.socket(fileno=descriptor) as connection:
         while True:
+            if not select.select([connection], [], [], _IDLE_SECONDS)[0]:
+                _kernel_is_there()  # now nobody has to wait for it
             (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
             job = decoder.decode(_receive_exactly(connection, size))
-            result = encoder.encode(run_job(job, use_kernel=_kernel_is_there()))
+            result = encoder.encode(run_job(job, use_kernel=use_kernel(job)))
             connection.sendall(FRAME.pack(len(result)) + result)

@@ -23,7 +23,15 @@ from typing import Any, Final
 
 from dftindexd.index.errors import CoreError
 
-__all__ = ("KernelCacheError", "cache_root", "compile_once", "is_compiled", "load", "prepare")
+__all__ = (
+    "KernelCacheError",
+    "cache_root",
+    "compile_once",
+    "is_compiled",
+    "is_loaded",
+    "load",
+    "prepare",
+)
 
 #: Where the kernel of this process came from, once it is loaded.
 _loaded: Final[list[str]] = []
@@ -64,6 +72,11 @@ def prepare(environment: Mapping[str, str], uid: int) -> None:
     with open(_marker(directory), "wb"):
         pass
     _loaded.append(directory)
+
+
+def is_loaded() -> bool:
+    """Return whether this process has the kernel."""
+    return bool(_loaded)
 
 
 def _usable_directory(environment: Mapping[str, str], uid: int) -> str:
