@@ -68,7 +68,8 @@ async def test_a_worker_answers_what_the_same_job_gives_in_this_process(tmp_path
     job = job_for(tmp_path, "a.pfw", "none.pfw", "b.pfw.gz")
     async with running(1) as pool:
         answer = await pool.mailbox.ask(job)
-    assert answer == run_job(job, use_kernel=True)
+    # A worker reads by the kernel once it has loaded it, which takes longer than to get this job.
+    assert answer in [run_job(job, use_kernel=kernel) for kernel in (False, True)]
     first, missing, last = answer.outcomes
     assert isinstance(missing, TraceFailure)
     assert missing.gone
