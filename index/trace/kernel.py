@@ -9,9 +9,6 @@ Memory is bounded by the number of distinct texts and keys, and by the size of a
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,32 +16,46 @@ import numpy as np
 import numpy.typing as npt
 
 from dftindexd.index.model import AggregationTier, LineCounts
+from dftindexd.index.sketch import ZERO_BIN
 from dftindexd.index.trace import kernel_cache
 from dftindexd.index.trace import kernel_layout as at
-from dftindexd.index.trace.columns import Interner, RecordColumns
+from dftindexd.index.trace.columns import (
+    HAS_COUNT,
+    HAS_OFFSET,
+    HAS_RET,
+    Interner,
+    RecordColumns,
+)
 from dftindexd.index.trace.decode import BlockDecoder, DecodedBlock, wanted_arguments
 from dftindexd.index.trace.facts import FactsCollector
 from dftindexd.index.trace.json_line import Record, read_odd_line
 from dftindexd.index.trace.lines import Lines
 from dftindexd.index.trace.names import NameCollector
-from dftindexd.index.trace.numbers import clamp_signed, fraction, whole
+from dftindexd.index.trace.numbers import UINT64_MAX, clamp_signed, fraction, whole
 from dftindexd.index.trace.record_buffer import (
     ArgumentBuffer,
     columns_of,
     columns_of_rows,
     others_of,
 )
+from dftindexd.index.trace.scan_arrays import borrow, give_back
 
 __all__ = ("ChunkGroups", "GroupTable", "Kernel")
 
 _Ints = npt.NDArray[np.int64]
 
-_GROWTH: Final = 4
 _NAME_TABLES: Final = {at.FH: "FH", at.HH: "HH", at.SH: "SH", at.PR: "PR"}
 
 #: A text that is no longer is copied whole into a buffer with padding.
 _COPIED: Final = 256 << 10
-_NEWLINE: Final = 10
+_LOW: Final = 0xFFFFFFFF
+
+#: A key's texts are the halves of the first words of a group: name, category and two hashes.
+_KEY_HALVES: Final = 4
+
+#: So many rows of a table are turned at a time.
+_TURNED: Final = 1 << 14
+
 _NO_COLUMNS: Final = columns_of([], ArgumentBuffer())
 _NO_OTHERS: Final = others_of([])
 
@@ -56,6 +67,11 @@ class ChunkGroups(NamedTuple):
 
     ``is_row`` tells metadata records (false) from others, ``shash`` are the string hashes of both.
     The bounds are those of the rows; there are none without ``records``.
+
+    The ``duration_*`` arrays have an element for each distinct name, DDSketch bin
+    (``dftindexd.index.sketch``) and bit length of a duration: how many there are, their sum (it
+    stops at 2**64-1) and their sum of squares. ``time_bin`` is ``ts // 100_000``, with how many
+    rows. ``ret``, ``offset`` and ``count`` have the least and greatest number of the rows.
     """
 
     cat: npt.NDArray[np.int32]
@@ -68,6 +84,17 @@ class ChunkGroups(NamedTuple):
     first_line: _Ints
     is_row: npt.NDArray[np.bool_]
     shash: npt.NDArray[np.int32]
+    duration_name: npt.NDArray[np.int32]
+    duration_bin: npt.NDArray[np.int16]
+    duration_bits: npt.NDArray[np.uint16]
+    duration_count: _Ints
+    duration_total: npt.NDArray[np.uint64]
+    duration_squares: npt.NDArray[np.float64]
+    time_bin: _Ints
+    time_count: _Ints
+    ret_bounds: tuple[int, int] | None
+    offset_bounds: tuple[int, int] | None
+    count_bounds: tuple[int, int] | None
     records: int
     min_ts: int
     max_ts: int
@@ -79,7 +106,7 @@ class ChunkGroups(NamedTuple):
 
 class GroupTable(NamedTuple):
     """The grouped events of a segment: keys, and statistics as they lie in ``kernel_layout``,
-    each field one row of the array.
+    each field before ``G_TRANSFER`` one row of the array.
 
     ``distinct``: no key is there twice.
     """
@@ -93,112 +120,12 @@ class GroupTable(NamedTuple):
     distinct: bool
 
 
-class _Tables:
-    """The arrays of the scan; attributes are named as its parameters."""
-
-    def __init__(self) -> None:
-        self.st = np.zeros(at.STATE_SIZE, np.int64)
-        self.f = np.zeros(at.SCRATCH_SIZE, np.int64)
-        self.f[at.FIRST_GUESS :: at.GUESS_SIZE] = 1
-        self.slots = np.zeros(1024, np.int32)
-        self.texts = np.zeros((512, 3), np.int64)
-        self.arena = np.zeros(4096, np.uint64)
-        self.stamps = np.zeros((512, 2), np.int64)
-        self.group_slots = np.zeros(512, np.int32)
-        self.groups = np.zeros((256, at.GROUP_SIZE), np.int64)
-        self.squares = np.zeros((256, 3), np.float64)
-        self.touched = np.zeros(256, np.int64)
-        self.strings = np.zeros(512, np.int64)
-        self.rows = np.zeros((64, len(at.ROW_FIELDS)), np.int64)
-        self.arguments = np.zeros((256, at.ARGUMENT_SIZE), np.int64)
-        self.reals = np.zeros(256, np.float64)
-        self.side = np.zeros((128, at.SIDE_SIZE), np.int64)
-
-    def fresh(self) -> _Tables:
-        """Return a copy that shares nothing."""
-        copy = _Tables.__new__(_Tables)
-        for name, array in vars(self).items():
-            setattr(copy, name, array.copy())
-        return copy
-
-    def widen(self, *names: str) -> None:
-        for name in names:
-            array = getattr(self, name)
-            larger = np.zeros((_GROWTH * len(array), *array.shape[1:]), array.dtype)
-            larger[: len(array)] = array
-            setattr(self, name, larger)
-
-    def grow(self, reason: int, compiled: Any) -> None:
-        """Make room for what the scan said was full."""
-        st = self.st
-        if reason == at.FULL_GROUPS:
-            self.widen("groups", "squares", "touched")
-            self.group_slots = np.zeros(2 * len(self.groups), np.int32)
-            compiled.spread_groups(
-                int(st[at.SEED]), self.groups, int(st[at.GROUPS]), self.group_slots
-            )
-        elif reason == at.FULL_TEXTS and st[at.TEXTS] >= len(self.texts):
-            self.widen("texts", "stamps", "strings")
-            self.slots = np.zeros(2 * len(self.texts), np.int32)
-            compiled.spread_texts(self.texts, int(st[at.TEXTS]), self.slots)
-        elif reason == at.FULL_TEXTS:
-            self.widen("arena")
-        elif reason == at.FULL_ROWS:
-            self.widen("rows")
-        elif reason == at.FULL_ARGUMENTS:
-            self.widen("arguments", "reals")
-        elif reason == at.FULL_SIDE:
-            self.widen("side")
-        else:
-            raise AssertionError(f"the scan stopped for an unknown reason: {reason}")
-
-    def texts_from(self, code: int) -> Iterator[tuple[str, int]]:
-        """Give the interned texts from *code* on, each with its kind."""
-        count = int(self.st[at.TEXTS])
-        if code >= count:
-            return
-        first = int(self.texts[code, 1])
-        data = self.arena[first : self.st[at.ARENA]].tobytes()
-        for _, word, meta in self.texts[code:count].tolist():
-            begin = 8 * (word - first)
-            yield data[begin : begin + (meta & 0xFFFFFFFF)].decode(), meta >> 32
-
-    def enter(self, texts: tuple[str, ...], compiled: Any) -> list[int]:
-        """Return the codes of *texts*, now interned."""
-        codes = []
-        for text in texts:
-            data = text.encode()
-            padded = np.frombuffer(data + b"\n" * at.PADDING, np.uint8)
-            while True:
-                code = compiled.enter(
-                    padded, len(data), self.st, self.slots, self.texts, self.arena
-                )
-                if code >= 0:
-                    break
-                self.grow(at.FULL_TEXTS, compiled)
-            codes.append(code)
-        return codes
-
-
-@cache
-def _template() -> _Tables:
-    """Return tables with the texts that the scan knows; they are copied for each segment."""
-    compiled = kernel_cache.load()
-    tables = _Tables()
-    tables.st[at.TEXTS] = 1
-    tables.st[at.SEED] = int.from_bytes(os.urandom(8), "little", signed=True)
-    tables.st[at.CHUNK] = 1
-    if tables.enter(at.KNOWN_TEXTS, compiled) != list(range(1, len(at.KNOWN_TEXTS) + 1)):
-        raise AssertionError("the known texts do not have their codes")
-    return tables
-
-
 class Kernel:
     """Reads the blocks of one segment, in order.
 
     *decoder* is the reference for the same segment; *texts*, *facts* and *names* are shared with
-    it. Events are grouped by the buckets of *config*; where it names arguments they are not, and
-    ``groups`` stay empty.
+    it. Events are grouped by the buckets of *config*; where it or *arguments* name arguments, they
+    are not, and ``groups`` stay empty.
     """
 
     def __init__(
@@ -208,22 +135,25 @@ class Kernel:
         names: NameCollector,
         decoder: BlockDecoder,
         config: AggregationTier | None,
+        arguments: tuple[str, ...] = (),
     ) -> None:
-        self._compiled = kernel_cache.load()
+        if not kernel_cache.is_loaded():
+            kernel_cache.load()
         self._texts = texts
         self._facts = facts
         self._names = names
         self._decoder = decoder
-        self._tables = _template().fresh()
-        self._codes = np.zeros(len(self._tables.texts), np.int32)
-        self._known = 1
+        self._tables = borrow()
+        self._codes = np.zeros(len(self._tables.arrays["texts"]), np.int32)
+        self._known = len(at.KNOWN_TEXTS) + 1
+        self._codes[1 : self._known] = texts.codes(at.KNOWN_TEXTS)
         self._distinct = True
-        self._buffer = np.empty(0, np.uint8)
-        wanted = wanted_arguments(config)
-        self._wanted = np.array(self._tables.enter(wanted, self._compiled), np.int64)
+        wanted = wanted_arguments(config, arguments)
+        if wanted:
+            self._tables.place("wanted", np.array(self._tables.enter(wanted), np.int64))
         st = self._tables.st
         st[at.WANTED] = len(wanted)
-        st[at.FUSED] = not wanted
+        st[at.FUSED] = not wanted and not (config and config.percentiles)
         # Without the tier one bucket holds all: the groups then only say what occurs.
         st[at.INTERVAL] = max(config.interval_us, 1) if config else 2**62
         st[at.MIDPOINT] = config is not None and config.bucket_by == "midpoint"
@@ -235,15 +165,16 @@ class Kernel:
         if len(text) > _COPIED:  # all but the last lines can be read where they are
             cut = text.rfind(b"\n", 0, len(text) - at.PADDING) + 1
         if not cut:
-            return self._decode(lines, self._padded(text), len(text))
-        blocks = self._decode(lines, np.frombuffer(text, np.uint8), cut)
+            self._tables.place_text(text)
+            return self._decode(lines, len(text))
+        self._tables.place("buffer", np.frombuffer(text, np.uint8))
+        blocks = self._decode(lines, cut)
         rest = Lines(text[cut:], lines.uc_offset + cut, int(self._tables.st[at.LINE]))
-        return blocks + self._decode(rest, self._padded(rest.text), len(rest.text))
+        self._tables.place_text(rest.text)
+        return blocks + self._decode(rest, len(rest.text))
 
-    def _decode(
-        self, lines: Lines, buffer: npt.NDArray[np.uint8], size: int
-    ) -> tuple[DecodedBlock, ...]:
-        """Read the first *size* bytes of *lines*; the *buffer* has ``PADDING`` bytes more."""
+    def _decode(self, lines: Lines, size: int) -> tuple[DecodedBlock, ...]:
+        """Read the first *size* bytes of *lines*; ``PADDING`` bytes more are in the buffer."""
         tables, st = self._tables, self._tables.st
         for counter in _OF_A_BLOCK:
             st[counter] = 0
@@ -252,17 +183,12 @@ class Kernel:
         while True:
             st[at.DATED] = not self._facts.undated
             st[at.MULTIPLY], st[at.DIVIDE] = self._facts.scale
-            reason = self._compiled.scan(
-                buffer, size, st, tables.f, tables.slots, tables.texts, tables.arena,
-                tables.stamps, tables.group_slots, tables.groups, tables.squares,
-                tables.touched, tables.strings, tables.rows, tables.arguments, tables.reals,
-                tables.side, self._wanted,
-            )  # fmt: skip
+            reason = tables.ask(at.SCAN, size)
             self._do_side_list(text, lines.uc_offset)
             if reason == at.DONE:
                 break
             if reason != at.BARRIER:
-                tables.grow(reason, self._compiled)
+                tables.grow(reason)
         self._learn_texts()
         if st[at.AGGREGATED]:
             self._facts.see_aggregated()
@@ -270,19 +196,10 @@ class Kernel:
             self._facts.see_bracket()
         return self._block(text, lines)
 
-    def _padded(self, text: bytes) -> npt.NDArray[np.uint8]:
-        """Return a buffer with *text* and the newlines that the scan relies on."""
-        size = len(text) + at.PADDING
-        if size > len(self._buffer):
-            self._buffer = np.empty(size, np.uint8)
-        self._buffer[: len(text)] = np.frombuffer(text, np.uint8)
-        self._buffer[len(text) : size] = _NEWLINE
-        return self._buffer
-
     def _do_side_list(self, text: bytes, uc_offset: int) -> None:
         """Do in the order of the lines what the scan left to do."""
         st, facts = self._tables.st, self._facts
-        side = self._tables.side[: st[at.SIDE]].tolist()
+        side = self._tables.arrays["side"][: st[at.SIDE]].tolist()
         st[at.SIDE] = 0
         for kind, begin, end, number, name, name_end, value, value_end in side:
             if kind == at.SLOW:
@@ -305,18 +222,16 @@ class Kernel:
         """Give each new text of the scan its code in the segment's interner."""
         count = int(self._tables.st[at.TEXTS])
         if count > len(self._codes):
-            larger = np.zeros(len(self._tables.texts), np.int32)
+            larger = np.zeros(len(self._tables.arrays["texts"]), np.int32)
             larger[: len(self._codes)] = self._codes
             self._codes = larger
         new = []
         for text, kind in self._tables.texts_from(self._known):
-            if kind == at.PLAIN:
-                new.append(self._texts.code(text))
-                continue
-            self._distinct = False  # a hash may be there as such, too
-            see = self._names.host if kind == at.HOST_NAME else self._names.file
-            new.append(self._texts.code(see(text)))
-        self._codes[self._known : count] = new
+            if kind != at.PLAIN:
+                self._distinct = False  # a hash may be there as such, too
+                text = self._names.host(text) if kind == at.HOST_NAME else self._names.file(text)
+            new.append(text)
+        self._codes[self._known : count] = self._texts.codes(new)
         self._known = count
 
     def _block(self, text: bytes, lines: Lines) -> tuple[DecodedBlock, ...]:
@@ -338,13 +253,14 @@ class Kernel:
         return (read, self._decoder.take_block(others)) if others else (read,)
 
     def _columns(self, text: bytes, uc_offset: int) -> RecordColumns:
-        tables, st = self._tables, self._tables.st
+        arrays = self._tables.arrays
+        st = self._tables.st
         if not st[at.ROWS]:
             return _NO_COLUMNS
-        rows = tables.rows[: st[at.ROWS]]
+        rows = arrays["rows"][: st[at.ROWS]]
         rows[:, 1] += uc_offset
         count = int(st[at.ARGUMENTS])
-        arguments, reals = tables.arguments[:count], tables.reals[:count].copy()
+        arguments, reals = arrays["arguments"][:count], arrays["reals"][:count].copy()
         for place in np.flatnonzero(arguments[:, 5]).tolist():
             value = _read_number(text[arguments[place, 4] : arguments[place, 5]])
             arguments[place, 3] = clamp_signed(whole(value) or 0)
@@ -360,58 +276,123 @@ class Kernel:
             arg_float=reals,
         )
 
+    @property
+    def held(self) -> int:
+        """How many groups there are so far."""
+        return int(self._tables.st[at.GROUPS])
+
     def end_chunk(self) -> ChunkGroups:
         """Return what was grouped since the last chunk ended."""
-        tables, st = self._tables, self._tables.st
-        groups = tables.groups[tables.touched[: st[at.TOUCHED]]]
-        cat_name, hashes = groups[:, at.G_CAT_NAME], groups[:, at.G_HASHES]
+        arrays = self._tables.arrays
+        st = self._tables.st
+        bins = arrays["bins"][: st[at.BINS]]
+        times = _times(st, arrays["times"])
+        state = st[: at.SCRATCH].tolist()
         ended = ChunkGroups(
-            cat=self._codes[cat_name >> 32],
-            name=self._codes[cat_name & 0xFFFFFFFF],
-            pid=groups[:, at.G_PID].astype(np.uint64),
-            tid=groups[:, at.G_TID].astype(np.uint64),
-            hhash=self._codes[hashes >> 32],
-            fhash=self._codes[hashes & 0xFFFFFFFF],
-            counts=groups[:, at.G_CHUNK_COUNT],
-            first_line=groups[:, at.G_CHUNK_LINE],
-            is_row=groups[:, at.G_BUCKET] != at.METADATA_BUCKET,
-            shash=self._codes[tables.strings[: st[at.STRINGS]]],
-            records=int(st[at.CHUNK_RECORDS]),
-            min_ts=int(st[at.MIN_TS]),
-            max_ts=int(st[at.MAX_TS]),
-            max_te=int(st[at.MAX_TE]),
-            min_dur=int(st[at.MIN_DUR]),
-            max_dur=int(st[at.MAX_DUR]),
-            sum_dur=int(st[at.SUM_DUR].view(np.uint64)),
+            **self._touched(arrays["groups"][arrays["touched"][: st[at.TOUCHED]]]),
+            shash=self._codes[arrays["strings"][: st[at.STRINGS]]],
+            **self._durations(bins),
+            time_bin=times[:, 0],
+            time_count=times[:, 1],
+            ret_bounds=_bounds(state, HAS_RET, at.MIN_RET),
+            offset_bounds=_bounds(state, HAS_OFFSET, at.MIN_OFFSET),
+            count_bounds=_bounds(state, HAS_COUNT, at.MIN_COUNT),
+            records=state[at.CHUNK_RECORDS],
+            min_ts=state[at.MIN_TS],
+            max_ts=state[at.MAX_TS],
+            max_te=state[at.MAX_TE],
+            min_dur=state[at.MIN_DUR],
+            max_dur=state[at.MAX_DUR],
+            sum_dur=state[at.SUM_DUR] & UINT64_MAX,
         )
         for counter in _OF_A_CHUNK:
             st[counter] = 0
+        arrays["bin_slots"][:] = 0
+        _recent_times(st)[:] = 0
         st[at.CHUNK] += 1
         return ended
 
+    def _touched(self, groups: _Ints) -> dict[str, Any]:
+        name, cat, fhash, hhash = self._codes[groups.view(np.int32)[:, :_KEY_HALVES]].T
+        return {
+            "cat": cat,
+            "name": name,
+            "pid": groups[:, at.G_PID].view(np.uint64),
+            "tid": groups[:, at.G_TID].view(np.uint64),
+            "hhash": hhash,
+            "fhash": fhash,
+            "counts": groups[:, at.G_CHUNK_COUNT],
+            "first_line": groups[:, at.G_CHUNK_LINE],
+            "is_row": groups[:, at.G_BUCKET] != at.METADATA_BUCKET,
+        }
+
+    def _durations(self, bins: _Ints) -> dict[str, Any]:
+        quarters = bins.view(np.uint16)  # of the key: bin, bit length, name
+        return {
+            "duration_name": self._codes[bins.view(np.int32)[:, 1]],
+            "duration_bin": quarters[:, 0].astype(np.int16) + np.int16(ZERO_BIN),
+            "duration_bits": quarters[:, 1],
+            "duration_count": bins[:, at.B_COUNT],
+            "duration_total": bins[:, at.B_TOTAL].view(np.uint64),
+            "duration_squares": bins[:, at.B_SQUARES].view(np.float64),
+        }
+
     def groups(self) -> GroupTable:
         """Return all events that were grouped, a row a key in the order of first sight."""
-        tables = self._tables
-        count = tables.st[at.GROUPS]
-        kept = np.flatnonzero(tables.groups[:count, at.G_COUNT])
-        fields = np.ascontiguousarray(tables.groups[kept].T)
+        arrays = self._tables.arrays
+        groups = arrays["groups"][: self._tables.st[at.GROUPS]]
+        kept = np.flatnonzero(groups[:, at.G_COUNT])
+        fields = _columns_of(groups[:, : at.G_TRANSFER], kept)
         cat_name, hashes = fields[at.G_CAT_NAME], fields[at.G_HASHES]
         return GroupTable(
             cat=self._codes[cat_name >> 32],
-            name=self._codes[cat_name & 0xFFFFFFFF],
+            name=self._codes[cat_name & _LOW],
             hhash=self._codes[hashes >> 32],
-            fhash=self._codes[hashes & 0xFFFFFFFF],
+            fhash=self._codes[hashes & _LOW],
             fields=fields,
-            squares=np.ascontiguousarray(tables.squares[kept].T),
+            squares=_columns_of(arrays["squares"], kept),
             distinct=self._distinct,
         )
+
+    def close(self) -> None:
+        """Leave the tables to other segments; this one must not be used any more."""
+        give_back(self._tables)
+        del self._tables
 
 
 _OF_A_BLOCK: Final = (
     *(at.POSITION, at.ROWS, at.ARGUMENTS, at.SIDE, at.FAST, at.SKIPPED, at.COMPLETE),
     *(at.METADATA, at.AGGREGATED, at.BRACKET, at.INEXACT, at.FUSED_RECORDS),
 )
-_OF_A_CHUNK: Final = (at.TOUCHED, at.STRINGS, at.CHUNK_RECORDS, at.SUM_DUR)
+_OF_A_CHUNK: Final = (
+    *(at.TOUCHED, at.STRINGS, at.CHUNK_RECORDS, at.SUM_DUR),
+    *(at.BINS, at.SEEN, at.TIMES),
+)
+
+
+def _columns_of(table: npt.NDArray[Any], kept: _Ints) -> npt.NDArray[Any]:
+    """Return the *kept* rows of a table, turned, without a second copy of them on the way."""
+    columns = np.empty((table.shape[1], len(kept)), table.dtype)
+    for begin in range(0, len(kept), _TURNED):
+        part = kept[begin : begin + _TURNED]
+        columns[:, begin : begin + _TURNED] = table[part].T
+    return columns
+
+
+def _recent_times(st: _Ints) -> _Ints:
+    return st[at.RECENT_TIMES : at.RECENT_TIMES + 2 * at.RECENT].reshape(at.RECENT, 2)
+
+
+def _times(st: _Ints, listed: _Ints) -> _Ints:
+    """Return the bins of times, each with its count; a bin may be there more than once."""
+    recent = _recent_times(st)
+    recent = recent[recent[:, 1].nonzero()[0]]
+    return np.concatenate([listed[: st[at.TIMES]], recent]) if st[at.TIMES] else recent
+
+
+def _bounds(state: list[int], bit: int, least: int) -> tuple[int, int] | None:
+    """Return the bounds of an argument, if any record of the chunk had it."""
+    return (state[least], state[least + 1]) if state[at.SEEN] & bit else None
 
 
 def _record(line: bytes) -> tuple[Record, Record]:

@@ -1,6 +1,6 @@
 """Compiled: the members of ``args``, to fields in the scratch array and to rows of arguments.
 
-Nothing else is changed but new texts and the stamps of keys that the line has.
+Nothing else is changed but new texts, what nodes know, and the stamps of keys that the line has.
 """
 
 # Compiled by numba, whose decorators and calls have no types.
@@ -12,20 +12,24 @@ from typing import Any
 import numpy as np
 
 from dftindexd.index.trace.kernel_fields import (
-    F_ARG_KEYS,
     F_ARG_NAME,
     F_ARG_VALUE,
     F_BEGIN,
     F_COMMAND,
+    F_COMMAND_CODE,
     F_COUNT,
     F_END,
     F_EXECUTABLE,
+    F_EXECUTABLE_CODE,
     F_FHASH,
+    F_FHASH_CODE,
     F_FILE,
     F_FOLDED,
     F_HAS,
     F_HHASH,
+    F_HHASH_CODE,
     F_HOST,
+    F_KIND,
     F_NUMBER,
     F_ODD_NAME,
     F_OFFSET,
@@ -36,33 +40,38 @@ from dftindexd.index.trace.kernel_fields import (
     SLOW_LINE,
 )
 from dftindexd.index.trace.kernel_keys import (
-    ARGUMENT_GUESSES,
-    K_CMD_HASH,
-    K_COUNT,
-    K_DFT_CNT,
-    K_DUR,
-    K_DUR_MAX,
-    K_DUR_MIN,
-    K_DUR_SUM,
-    K_EXEC_HASH,
-    K_FHASH,
-    K_FNAME,
-    K_HHASH,
-    K_HOSTNAME,
-    K_NAME,
-    K_OFFSET,
-    K_RET,
-    K_VALUE,
-    key_length,
+    P_CMD_HASH,
+    P_COUNT,
+    P_DFT_CNT,
+    P_EXEC_HASH,
+    P_FHASH,
+    P_FNAME,
+    P_HHASH,
+    P_HOSTNAME,
+    P_NAME,
+    P_OFFSET,
+    P_OTHER,
+    P_RET,
+    P_TIME,
+    P_VALUE,
 )
 from dftindexd.index.trace.kernel_layout import (
     ARGUMENT_SIZE,
     ARGUMENTS,
+    AT_ARGUMENTS,
+    AT_REALS,
+    AT_STAMPS,
+    AT_WANTED,
     DIVIDE,
     FULL_ARGUMENTS,
     FULL_TEXTS,
     MULTIPLY,
+    N_KEY_CODE,
+    N_KEY_LENGTH,
+    N_VALUE_IS,
+    N_VALUE_LENGTH,
     PLAIN,
+    ROOM_ARGUMENTS,
     ROWS,
     SERIAL,
     WANTED,
@@ -81,231 +90,270 @@ from dftindexd.index.trace.kernel_text import (
     byte_at,
     helper,
     inlined,
-    load,
-    low_bytes,
+    numbers_at,
+    reals_at,
+    text_end,
 )
 from dftindexd.index.trace.kernel_values import (
     after,
     decimal,
     is_finite,
+    known_value,
+    learn_value,
+    plain_number,
     quoted,
     read_value,
     take_hash,
 )
 
-__all__ = ("read_arguments",)
+__all__ = ("emit_argument", "other_value", "read_argument", "text_value")
+
+#: The longest text that is known again by its bytes, quotes included.
+_KNOWN = 24
 
 
 @helper
-def _emit(
-    b: Any,
-    kind: np.int64,
-    key_begin: np.int64,
-    key_end: np.int64,
-    always: bool,
-    is_time: bool,
-    f: Any,
-    st: Any,
-    slots: Any,
-    texts: Any,
-    arena: Any,
-    stamps: Any,
-    arguments: Any,
-    reals: Any,
-    wanted: Any,
+def _any_value(b: Any, st: Any, i: np.int64) -> np.int64:
+    kind = read_value(b, st, i)
+    return after(st, kind) if kind != V_BAD else np.int64(SLOW_LINE)
+
+
+@inlined
+def other_value(b: Any, st: Any, i: np.int64) -> np.int64:
+    """Return where a value ends that nothing is done with, ``SLOW_LINE`` where it is odd."""
+    if byte_at(b, i) == 34:
+        end = text_end(b, i + 1)
+        return end + 1 if end >= 0 else np.int64(SLOW_LINE)
+    end, _ = plain_number(b, i)
+    return end if end >= 0 else np.int64(_any_value(b, st, i))
+
+
+@inlined
+def text_value(
+    b: Any, st: Any, i: np.int64, field: np.int64, code_field: np.int64, node: np.int64
 ) -> np.int64:
-    """Hand on an argument; return 0, ``SLOW_LINE`` or a negated ``FULL_*``."""
-    key = intern(b, key_begin, key_end, np.int64(PLAIN), st, slots, texts, arena)
-    if key < 0:
+    """Take the text at *i*, most often the one that *node* had last, with its code.
+
+    Return where it ends, ``SLOW_LINE`` where it is none, or a negated ``FULL_*``.
+    """
+    if known_value(b, st, i, node):
+        length = st[node + N_VALUE_LENGTH]
+        st[field] = i + 1
+        st[field + 1] = i + length - 1
+        st[code_field] = st[node + N_VALUE_IS]
+        return i + length
+    return np.int64(_new_text(b, st, i, field, code_field, node))
+
+
+@helper
+def _new_text(
+    b: Any, st: Any, i: np.int64, field: np.int64, code_field: np.int64, node: np.int64
+) -> np.int64:
+    if byte_at(b, i) != 34:
+        return np.int64(SLOW_LINE)
+    end = text_end(b, i + 1)
+    if end < 0:
+        return np.int64(SLOW_LINE)
+    code = intern(b, st, i + 1, end, np.int64(PLAIN))
+    if code < 0:
         return np.int64(-FULL_TEXTS)
-    if not always:
+    st[field] = i + 1
+    st[field + 1] = end
+    st[code_field] = code
+    if end + 1 - i <= _KNOWN:
+        learn_value(b, st, i, end + 1, np.int64(0), code, node)
+    return end + 1
+
+
+@inlined
+def _hash_fields(action: np.int64) -> tuple[np.int64, np.int64]:
+    """Return where a hash and its code go."""
+    if action == P_HHASH:
+        return np.int64(F_HHASH), np.int64(F_HHASH_CODE)
+    if action == P_FHASH:
+        return np.int64(F_FHASH), np.int64(F_FHASH_CODE)
+    if action == P_CMD_HASH:
+        return np.int64(F_COMMAND), np.int64(F_COMMAND_CODE)
+    return np.int64(F_EXECUTABLE), np.int64(F_EXECUTABLE_CODE)
+
+
+@inlined
+def _metadata_text(b: Any, st: Any, kind: np.int64, field: np.int64) -> bool:
+    """Take a name or a hash of a metadata record; of other records they are of no interest."""
+    if st[F_PHASE] != 4:
+        return True
+    if kind in (V_NESTED, V_NULL, V_TRUE, V_FALSE):
+        return True  # no name: as if it were absent
+    return bool(take_hash(b, st, kind, field))
+
+
+@inlined
+def _is_signed(b: Any, st: Any, kind: np.int64) -> bool:
+    """Make the value read last a number; false where it is none."""
+    return kind == V_INT or (kind == V_TEXT and quoted(b, st, True))
+
+
+@helper
+def _odd_argument(b: Any, st: Any, i: np.int64, action: np.int64) -> np.int64:
+    """Take any value of an argument, whose kind goes to ``F_KIND``; return where it ends,
+    ``SLOW_LINE`` where it is odd."""
+    kind = read_value(b, st, i)
+    if kind == V_BAD:
+        return np.int64(SLOW_LINE)
+    st[F_KIND] = kind
+    end = after(st, kind)
+    ok = True
+    if action == P_RET:
+        ok = _is_signed(b, st, kind)
+        st[F_RET] = st[F_NUMBER]
+        st[F_HAS] |= 2
+    elif action == P_OFFSET:
+        ok = _is_signed(b, st, kind)
+        st[F_OFFSET] = st[F_NUMBER]
+        st[F_HAS] |= 4
+    elif action == P_COUNT:
+        ok = _is_signed(b, st, kind)
+        st[F_COUNT] = st[F_NUMBER]
+        st[F_HAS] |= 8
+    elif action == P_FNAME:
+        st[F_ODD_NAME] |= 1 if kind != V_TEXT else 0
+        st[F_FILE] = st[F_BEGIN]
+        st[F_FILE + 1] = st[F_END]
+    elif action == P_HOSTNAME:
+        st[F_ODD_NAME] |= 1 if kind != V_TEXT else 0
+        st[F_HOST] = st[F_BEGIN]
+        st[F_HOST + 1] = st[F_END]
+    elif action == P_NAME:
+        ok = _metadata_text(b, st, kind, np.int64(F_ARG_NAME))
+    elif action == P_VALUE:
+        ok = _metadata_text(b, st, kind, np.int64(F_ARG_VALUE))
+        st[F_VALUE_TEXT] = 1 if kind == V_TEXT else 0
+    elif action == P_DFT_CNT:
+        st[F_FOLDED] = 1
+    elif action != P_OTHER and action != P_TIME:
+        field, _ = _hash_fields(action)
+        ok = take_hash(b, st, kind, field)
+        if action == P_CMD_HASH and kind == V_INT and st[F_NUMBER] == 0:
+            ok = False
+    return end if ok else np.int64(SLOW_LINE)
+
+
+@inlined
+def _number_argument(
+    b: Any, st: Any, i: np.int64, action: np.int64, field: np.int64, bit: np.int64
+) -> np.int64:
+    end, value = plain_number(b, i)
+    if end < 0:
+        return np.int64(_odd_argument(b, st, i, action))
+    st[field] = value
+    st[F_HAS] |= bit
+    return end
+
+
+@inlined
+def read_argument(
+    b: Any, st: Any, i: np.int64, action: np.int64, emits: bool, node: np.int64
+) -> np.int64:
+    """Take the value at *i* of an argument; return where it ends, below 0 as ``read_line``.
+
+    Where the line *emits* its arguments the value read last is this one.
+    """
+    if emits:
+        return np.int64(_odd_argument(b, st, i, action))
+    if action == P_OTHER or action == P_TIME:
+        return other_value(b, st, i)
+    if action == P_RET:
+        return _number_argument(b, st, i, action, np.int64(F_RET), np.int64(2))
+    if action == P_OFFSET:
+        return _number_argument(b, st, i, action, np.int64(F_OFFSET), np.int64(4))
+    if action == P_COUNT:
+        return _number_argument(b, st, i, action, np.int64(F_COUNT), np.int64(8))
+    is_hash = (
+        action == P_HHASH or action == P_FHASH or action == P_CMD_HASH or action == P_EXEC_HASH
+    )
+    if is_hash and byte_at(b, i) == 34:
+        field, code_field = _hash_fields(action)
+        return text_value(b, st, i, field, code_field, node)
+    return np.int64(_odd_argument(b, st, i, action))
+
+
+@helper
+def emit_argument(
+    b: Any, st: Any, i: np.int64, action: np.int64, listed: bool, node: np.int64
+) -> np.int64:
+    """Hand on the argument whose value begins at *i* and was read last; return 0, ``SLOW_LINE`` or
+    a negated ``FULL_*``.
+
+    Of a record that *listed* says is a counter or aggregated all are handed on but hashes, of any
+    other those that the configuration names.
+    """
+    stamps, arguments = numbers_at(st[AT_STAMPS]), numbers_at(st[AT_ARGUMENTS])
+    wanted, reals = numbers_at(st[AT_WANTED]), reals_at(st[AT_REALS])
+    kind = st[F_KIND]
+    key = st[node + N_KEY_CODE]
+    if key < 0:
+        end = i - 2
+        begin = end - st[node + N_KEY_LENGTH]
+        key = intern(b, st, begin, end, np.int64(PLAIN))
+        if key < 0:
+            return np.int64(-FULL_TEXTS)
+        st[node + N_KEY_CODE] = key
+    is_hash = (
+        action == P_HHASH or action == P_FHASH or action == P_CMD_HASH or action == P_EXEC_HASH
+    )
+    if not listed or is_hash:
+        is_wanted = False
         for k in range(st[WANTED]):
             if wanted[k] == key:
-                always = True
-        if not always:
+                is_wanted = True
+        if not is_wanted:
             return np.int64(0)
-    if stamps[key, 0] == st[SERIAL]:
+    if stamps[2 * key] == st[SERIAL]:
         return np.int64(SLOW_LINE)
-    stamps[key, 0] = st[SERIAL]
+    stamps[2 * key] = st[SERIAL]
     if kind in (V_NULL, V_NESTED):
         return np.int64(0)
-    if is_time and st[MULTIPLY] != st[DIVIDE] and kind != V_INT:
+    is_scaled = listed and action == P_TIME and st[MULTIPLY] != st[DIVIDE]
+    if is_scaled and kind != V_INT:
         return np.int64(SLOW_LINE)
     n = st[ARGUMENTS]
-    if n >= len(arguments):
+    if n >= st[ROOM_ARGUMENTS]:
         return np.int64(-FULL_ARGUMENTS)
+    place = n * ARGUMENT_SIZE
     for k in range(ARGUMENT_SIZE):
-        arguments[n, k] = 0
-    arguments[n, 0] = st[ROWS]
-    arguments[n, 1] = key
-    arguments[n, 2] = -1
+        arguments[place + k] = 0
+    arguments[place + 0] = st[ROWS]
+    arguments[place + 1] = key
+    arguments[place + 2] = -1
     reals[n] = 0.0
     if kind == V_TEXT:
-        code = intern(b, f[F_BEGIN], f[F_END], np.int64(PLAIN), st, slots, texts, arena)
+        code = intern(b, st, st[F_BEGIN], st[F_END], np.int64(PLAIN))
         if code < 0:
             return np.int64(-FULL_TEXTS)
-        arguments[n, 2] = code
+        arguments[place + 2] = code
     elif kind == V_INT:
-        number = f[F_NUMBER]
+        number = st[F_NUMBER]
         real = np.float64(number)
-        if is_time and st[MULTIPLY] != st[DIVIDE]:
+        if is_scaled:
             if number > INT64_MAX // st[MULTIPLY] or number < -(INT64_MAX // st[MULTIPLY]):
                 return np.int64(SLOW_LINE)
             number = number * st[MULTIPLY] // st[DIVIDE]
             real = real * np.float64(st[MULTIPLY]) / np.float64(st[DIVIDE])
-        arguments[n, 3] = number
+        arguments[place + 3] = number
         reals[n] = real
     elif kind in (V_FLOAT, V_BIG):
-        real = decimal(b, f[F_BEGIN], f[F_END])
+        real = decimal(b, st[F_BEGIN], st[F_END])
         if np.isnan(real):
-            if not is_finite(b, f[F_BEGIN], f[F_END]):
+            if not is_finite(b, st[F_BEGIN], st[F_END]):
                 return np.int64(SLOW_LINE)
-            arguments[n, 4] = f[F_BEGIN]
-            arguments[n, 5] = f[F_END]
+            arguments[place + 4] = st[F_BEGIN]
+            arguments[place + 5] = st[F_END]
         else:
-            arguments[n, 3] = np.int64(real)
+            arguments[place + 3] = np.int64(real)
             reals[n] = real
     else:
         number = np.int64(1) if kind == V_TRUE else np.int64(0)
-        arguments[n, 3] = number
+        arguments[place + 3] = number
         reals[n] = np.float64(number)
     st[ARGUMENTS] = n + 1
     return np.int64(0)
-
-
-@inlined
-def _argument(
-    b: Any, word: np.int64, length: np.int64, kind: np.int64, key_end: np.int64, f: Any
-) -> np.int64:
-    """Take a known argument. Return 1 for one that has its own column, 2 for a duration, 0 for
-    any other; ``SLOW_LINE`` where its value is odd, or for a key seen before."""
-    bit = np.int64(0)
-    result = np.int64(0)
-    ok = True
-    if length == 5:
-        if word == K_HHASH:
-            bit, result = np.int64(1), np.int64(1)
-            ok = take_hash(b, kind, f, np.int64(F_HHASH))
-        elif word == K_FHASH:
-            bit, result = np.int64(2), np.int64(1)
-            ok = take_hash(b, kind, f, np.int64(F_FHASH))
-        elif word == K_COUNT:
-            bit = np.int64(4)
-            ok = kind == V_INT or (kind == V_TEXT and quoted(b, f, True))
-            f[F_COUNT] = f[F_NUMBER]
-            f[F_HAS] |= 8
-        elif word == K_FNAME:
-            bit = np.int64(8)
-            f[F_ODD_NAME] |= 1 if kind != V_TEXT else 0
-            f[F_FILE] = f[F_BEGIN]
-            f[F_FILE + 1] = f[F_END]
-        elif word == K_VALUE:
-            bit = np.int64(16)
-            ok = _metadata_text(b, kind, f, np.int64(F_ARG_VALUE))
-            f[F_VALUE_TEXT] = 1 if kind == V_TEXT else 0
-    elif length == 3:
-        if word == K_RET:
-            bit = np.int64(32)
-            ok = kind == V_INT or (kind == V_TEXT and quoted(b, f, True))
-            f[F_RET] = f[F_NUMBER]
-            f[F_HAS] |= 2
-        elif word == K_DUR:
-            result = np.int64(2)
-    elif length == 6:
-        if word == K_OFFSET:
-            bit = np.int64(64)
-            ok = kind == V_INT or (kind == V_TEXT and quoted(b, f, True))
-            f[F_OFFSET] = f[F_NUMBER]
-            f[F_HAS] |= 4
-    elif length == 8:
-        if word == K_CMD_HASH:
-            bit, result = np.int64(128), np.int64(1)
-            ok = take_hash(b, kind, f, np.int64(F_COMMAND)) and not (
-                kind == V_INT and f[F_NUMBER] == 0
-            )
-        elif word == K_HOSTNAME:
-            bit = np.int64(256)
-            f[F_ODD_NAME] |= 1 if kind != V_TEXT else 0
-            f[F_HOST] = f[F_BEGIN]
-            f[F_HOST + 1] = f[F_END]
-    elif length == 4:
-        if word == K_NAME:
-            bit = np.int64(512)
-            ok = _metadata_text(b, kind, f, np.int64(F_ARG_NAME))
-    elif length == 7:
-        if word == K_DFT_CNT:
-            bit = np.int64(1024)
-            f[F_FOLDED] = 1
-        elif word in (K_DUR_SUM, K_DUR_MIN, K_DUR_MAX):
-            result = np.int64(2)
-    elif length == 9 and word == K_EXEC_HASH and byte_at(b, key_end - 1) == 104:
-        bit, result = np.int64(2048), np.int64(1)
-        ok = take_hash(b, kind, f, np.int64(F_EXECUTABLE))
-    if not ok or f[F_ARG_KEYS] & bit:
-        return np.int64(SLOW_LINE)
-    f[F_ARG_KEYS] |= bit
-    return result
-
-
-@inlined
-def _metadata_text(b: Any, kind: np.int64, f: Any, field: np.int64) -> bool:
-    """Take a name or a hash of a metadata record; of other records they are of no interest."""
-    if f[F_PHASE] != 4:
-        return True
-    if kind in (V_NESTED, V_NULL, V_TRUE, V_FALSE):
-        return True  # no name: as if it were absent
-    return bool(take_hash(b, kind, f, field))
-
-
-@inlined
-def read_arguments(
-    b: Any,
-    i: np.int64,
-    f: Any,
-    st: Any,
-    slots: Any,
-    texts: Any,
-    arena: Any,
-    stamps: Any,
-    arguments: Any,
-    reals: Any,
-    wanted: Any,
-) -> np.int64:
-    """Read the members of ``args`` from *i* on; return the position after its brace."""
-    listed = f[F_PHASE] == 2 or f[F_PHASE] == 3
-    emits = listed or (st[WANTED] > 0 and f[F_PHASE] != 4)
-    if byte_at(b, i) == 125:
-        return i + 1
-    place = np.int64(ARGUMENT_GUESSES)
-    while True:
-        length = key_length(b, i, f, place)
-        if length < 0:
-            return np.int64(SLOW_LINE)
-        place += 1
-        begin = i + 1
-        end = begin + length
-        kind = read_value(b, end + 2, f)
-        if kind == V_BAD:
-            return np.int64(SLOW_LINE)
-        i = after(kind, f)
-        column = np.int64(0)
-        if length >= 3 and length <= 9:
-            word = np.int64(low_bytes(load(b, begin), min(length, np.int64(8))))
-            column = _argument(b, word, length, kind, end, f)
-            if column < 0:
-                return column
-        if emits:
-            always = listed and column != 1
-            is_time = listed and column == 2
-            result = _emit(
-                b, kind, begin, end, always, is_time, f, st,
-                slots, texts, arena, stamps, arguments, reals, wanted,
-            )  # fmt: skip
-            if result < 0:
-                return result
-        byte = byte_at(b, i)
-        i += 1
-        if byte == 125:
-            return i
-        if byte != 44:
-            return np.int64(SLOW_LINE)

@@ -1,27 +1,31 @@
 """Where the compiled kernel is kept, and its loading.
 
-Compiling takes seconds, so the machine code is kept in a directory of ours: below
+Compiling takes many seconds, so the machine code is kept in a directory of ours: below
 ``$CACHE_DIRECTORY`` (systemd), else ``$XDG_CACHE_HOME/dftindexd``, else ``~/.cache/dftindexd``, in
-a folder for each version of the kernel's source; numba keeps processors apart in it. Since it is
-code that will be run, a directory into which others could write is refused.
+a folder for each version of the kernel's source, a file for each kind of processor and version of
+the compiler. Since it is code that will be run, a directory into which others could write is
+refused, and a file that is not as it was written is compiled again.
 
-numba is imported only here and by the kernel, and only when the kernel is asked for.
+numba is imported only to compile, and llvmlite only when the kernel is asked for.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from glob import glob
-from importlib import import_module, metadata
 from typing import Any, Final
 
+import msgspec
+
 from dftindexd.index.errors import CoreError
+from dftindexd.index.trace.kernel_build import MachineCode, build, target_machine
 
 __all__ = (
     "KernelCacheError",
@@ -31,10 +35,22 @@ __all__ = (
     "is_loaded",
     "load",
     "prepare",
+    "run",
 )
 
-#: Where the kernel of this process came from, once it is loaded.
-_loaded: Final[list[str]] = []
+_Run = Callable[[int], int]
+
+
+class _Loaded:
+    """The kernel of this process, and what must live as long as it."""
+
+    def __init__(self) -> None:
+        self.run: _Run | None = None
+        self.engine: Any = None
+
+
+_loaded: Final = _Loaded()
+_DIGEST_BYTES: Final = 16
 
 _HINT: Final = "set CACHE_DIRECTORY to a directory that only this user can write"
 
@@ -60,23 +76,79 @@ def cache_root(environment: Mapping[str, str]) -> str:
 
 
 def prepare(environment: Mapping[str, str], uid: int) -> None:
-    """Load the kernel for this process, compiled into the directory of *environment*.
+    """Load the kernel for this process from the directory of *environment*.
 
-    Raises :class:`KernelCacheError` where the directory cannot be made or written, or is not that
-    of *uid* alone. Later calls do nothing.
+    Raises :class:`KernelCacheError` where it was not compiled, or the directory is not that of
+    *uid* alone. Later calls do nothing.
     """
-    if _loaded:
+    if _loaded.run:
         return
     directory = _usable_directory(environment, uid)
-    _compile(directory)
-    with open(_marker(directory), "wb"):
-        pass
-    _loaded.append(directory)
+    code = _read(_path(directory))
+    if code is None:
+        raise KernelCacheError(
+            f"no compiled kernel for this version and processor in {directory}",
+            "start dftindexd once, which compiles it, or call compile_once",
+        )
+    _link(code)
+
+
+def _link(machine_code: MachineCode) -> None:
+    from llvmlite import binding as llvm
+
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code.code))
+    engine.finalize_object()
+    address = engine.get_function_address(machine_code.symbol)
+    # numba's way of calling: where the result goes, where an error goes (there is none), arguments.
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    function = prototype(address)
+    result, error = ctypes.c_int64(), ctypes.c_void_p()
+    at_result, at_error = ctypes.addressof(result), ctypes.addressof(error)
+
+    def run_at(block: int) -> int:
+        function(at_result, at_error, block)
+        return result.value
+
+    _loaded.engine = (engine, error)
+    _loaded.run = run_at
+
+
+def run(block: int) -> int:
+    """Run the kernel of this process, which must be loaded; see ``kernel_layout``."""
+    if _loaded.run is None:
+        raise AssertionError("the kernel is not loaded")
+    return _loaded.run(block)
 
 
 def is_loaded() -> bool:
     """Return whether this process has the kernel."""
-    return bool(_loaded)
+    return _loaded.run is not None
+
+
+def _read(path: str) -> MachineCode | None:
+    """Return the machine code at *path*; nothing where there is none, or not as it was written."""
+    try:
+        with open(path, "rb") as file:
+            digest, data = file.read(_DIGEST_BYTES), file.read()
+    except FileNotFoundError:
+        return None
+    if hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest() != digest:
+        return None
+    return msgspec.msgpack.decode(data, type=MachineCode)
+
+
+def _write(path: str, code: MachineCode) -> None:
+    data = msgspec.msgpack.encode(code)
+    unfinished = f"{path}.{os.getpid()}"
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest() + data)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise KernelCacheError(
+            f"cannot write compiled code into {os.path.dirname(path)}: {error.strerror}", _HINT
+        ) from error
 
 
 def _usable_directory(environment: Mapping[str, str], uid: int) -> str:
@@ -100,14 +172,15 @@ def _usable_directory(environment: Mapping[str, str], uid: int) -> str:
 def compile_once(environment: Mapping[str, str], uid: int) -> None:
     """Compile the kernel if need be; of several processes that are asked to, one does it.
 
-    Raises :class:`KernelCacheError` as :func:`prepare` does.
+    To be called in a process of its own, see ``kernel_build``. Raises :class:`KernelCacheError`
+    where the directory cannot be made or written, or is not that of *uid* alone.
     """
     directory = _usable_directory(environment, uid)
     lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_compiled(environment):
-            prepare(environment, uid)
+        if _read(_path(directory)) is None:
+            _write(_path(directory), build())
     finally:
         os.close(lock)
 
@@ -118,58 +191,52 @@ def is_compiled(environment: Mapping[str, str]) -> bool:
 
     Raises :class:`KernelCacheError` where there is no place for it.
     """
-    return bool(_loaded) or os.path.exists(_marker(_directory(environment)))
+    return is_loaded() or _read(_path(_directory(environment))) is not None
 
 
 def _directory(environment: Mapping[str, str]) -> str:
     return os.path.join(cache_root(environment), f"kernel-{_source_digest()}")
 
 
-def _marker(directory: str) -> str:
-    return os.path.join(directory, f"compiled-{_host_digest()}")
+def _path(directory: str) -> str:
+    return os.path.join(directory, f"kernel-{_host_digest()}")
 
 
 @cache
 def _host_digest() -> str:
-    """Return what tells apart the machine code that numba keeps for different hosts."""
+    """Return what tells apart the machine code of different hosts and compilers."""
     with open("/proc/cpuinfo", "rb") as file:
         processor = [
             line
             for line in file.read().split(b"\n\n")[0].splitlines()
             if line.startswith((b"model name", b"flags", b"Features", b"CPU part"))
         ]
-    versions = [sys.version, metadata.version("numba"), metadata.version("llvmlite")]
-    facts = b"\n".join([*processor, *map(str.encode, versions)])
+    facts = b"\n".join([*processor, sys.version.encode(), *_compiler_versions()])
     return hashlib.blake2b(facts, digest_size=8).hexdigest()
 
 
-def load() -> Any:
-    """Return the module of compiled functions; :func:`prepare` for this process if none did."""
+def load() -> None:
+    """Have the kernel in this process: :func:`prepare` with its environment."""
     prepare(os.environ, os.geteuid())
-    return import_module("dftindexd.index.trace.kernel_scan")
 
 
-def _compile(directory: str) -> None:
-    import numba
-
-    others = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = directory
-    try:
-        import_module("dftindexd.index.trace.kernel_scan")
-    except OSError as error:
-        raise KernelCacheError(
-            f"cannot write compiled code into {directory}: {error.strerror}", _HINT
-        ) from error
-    finally:
-        numba.config.CACHE_DIR = others
+def _compiler_versions() -> list[bytes]:
+    """Return the names, versions included, of the compiler's installed distributions."""
+    found = (
+        name.encode()
+        for folder in sys.path
+        for name in glob("llvmlite-*.dist-info", root_dir=folder or ".")
+        + glob("numba-*.dist-info", root_dir=folder or ".")
+    )
+    return sorted(found)
 
 
 @cache
 def _source_digest() -> str:
-    """Return what tells one kernel from another: numba only looks at the one file it compiles."""
+    """Return what tells one kernel from another."""
     digest = hashlib.blake2b(digest_size=8)
     folder = os.path.dirname(os.path.abspath(__file__))
-    for module in sorted(glob("kernel_*.py", root_dir=folder)):
+    for module in [*sorted(glob("kernel_*.py", root_dir=folder)), "../sketch.py"]:
         with open(os.path.join(folder, module), "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()

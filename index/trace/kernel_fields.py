@@ -7,28 +7,34 @@ from __future__ import annotations
 
 from typing import Final
 
+from dftindexd.index.trace.kernel_layout import SCRATCH
+
 __all__ = (
     "CLEARED",
-    "F_ARG_KEYS",
     "F_ARG_NAME",
     "F_ARG_VALUE",
     "F_BEGIN",
     "F_CAT",
-    "F_CODES",
+    "F_CAT_CODE",
     "F_COMMAND",
+    "F_COMMAND_CODE",
     "F_COUNT",
     "F_DUR",
     "F_END",
     "F_EXECUTABLE",
+    "F_EXECUTABLE_CODE",
     "F_FHASH",
+    "F_FHASH_CODE",
     "F_FILE",
     "F_FOLDED",
     "F_HAS",
     "F_HHASH",
+    "F_HHASH_CODE",
     "F_HOST",
-    "F_ID",
     "F_KEYS",
+    "F_KIND",
     "F_NAME",
+    "F_NAME_CODE",
     "F_NUMBER",
     "F_ODD_NAME",
     "F_OFFSET",
@@ -53,40 +59,45 @@ SLOW_LINE: Final = -100
 
 INT64_MAX: Final = 2**63 - 1
 
-F_KEYS: Final = 0  # which known keys were seen
-F_ARG_KEYS: Final = 1
-F_PHASE: Final = 2
-F_PID: Final = 3
-F_TID: Final = 4
-F_TS: Final = 5
-F_DUR: Final = 6
-F_RET: Final = 7
-F_OFFSET: Final = 8
-F_COUNT: Final = 9
-F_HAS: Final = 10
-F_QUOTED_PID: Final = 11
-F_QUOTED_TIME: Final = 12  # ts or dur
-F_QUOTED: Final = 13  # ts or pid: a mark of v0
-F_PHASE_INT: Final = 14
-F_ID: Final = 15
-F_TIMED: Final = 16  # ts or dur is there
-F_FOLDED: Final = 17  # dft_cnt is there
-F_VALUE_TEXT: Final = 18  # args.value is a text
-F_ODD_NAME: Final = 19  # args.hostname or args.fname is no text
+F_KEYS: Final = SCRATCH + 0  # which known keys were seen, as the bits of ``kernel_keys``
+F_PHASE: Final = SCRATCH + 2
+F_PID: Final = SCRATCH + 3
+F_TID: Final = SCRATCH + 4
+F_TS: Final = SCRATCH + 5
+F_DUR: Final = SCRATCH + 6
+F_RET: Final = SCRATCH + 7
+F_OFFSET: Final = SCRATCH + 8
+F_COUNT: Final = SCRATCH + 9
+F_HAS: Final = SCRATCH + 10
+F_QUOTED_PID: Final = SCRATCH + 11
+F_QUOTED_TIME: Final = SCRATCH + 12  # ts or dur
+F_QUOTED: Final = SCRATCH + 13  # ts or pid: a mark of v0
+F_PHASE_INT: Final = SCRATCH + 14
+F_TIMED: Final = SCRATCH + 16  # ts or dur is there
+F_FOLDED: Final = SCRATCH + 17  # dft_cnt is there
+F_VALUE_TEXT: Final = SCRATCH + 18  # args.value is a text
+F_ODD_NAME: Final = SCRATCH + 19  # args.hostname or args.fname is no text
 # Texts: begin and end.
-F_NAME: Final = 20
-F_CAT: Final = 22
-F_HHASH: Final = 24
-F_FHASH: Final = 26
-F_COMMAND: Final = 28
-F_EXECUTABLE: Final = 30
-F_HOST: Final = 32
-F_FILE: Final = 34
-F_ARG_NAME: Final = 36
-F_ARG_VALUE: Final = 38
+F_NAME: Final = SCRATCH + 20
+F_CAT: Final = SCRATCH + 22
+F_HHASH: Final = SCRATCH + 24
+F_FHASH: Final = SCRATCH + 26
+F_COMMAND: Final = SCRATCH + 28
+F_EXECUTABLE: Final = SCRATCH + 30
+F_HOST: Final = SCRATCH + 32
+F_FILE: Final = SCRATCH + 34
+F_ARG_NAME: Final = SCRATCH + 36
+F_ARG_VALUE: Final = SCRATCH + 38
 # The value read last: where it begins and ends, and its number.
-F_BEGIN: Final = 40
-F_END: Final = 41
-F_NUMBER: Final = 42
-F_CODES: Final = 43  # of name, category, host's, file's and string's hash
+F_BEGIN: Final = SCRATCH + 40
+F_END: Final = SCRATCH + 41
+F_NUMBER: Final = SCRATCH + 42
+# The codes of texts, -1 while they are not known.
+F_NAME_CODE: Final = SCRATCH + 43
+F_CAT_CODE: Final = SCRATCH + 44
+F_HHASH_CODE: Final = SCRATCH + 45
+F_FHASH_CODE: Final = SCRATCH + 46
+F_COMMAND_CODE: Final = SCRATCH + 47
+F_EXECUTABLE_CODE: Final = SCRATCH + 48
+F_KIND: Final = SCRATCH + 49  # of the argument read last
 CLEARED: Final = 40  # so many are zeroed for each line

@@ -18,6 +18,8 @@ FULL_GROUPS: Final = 4
 FULL_ROWS: Final = 5
 FULL_ARGUMENTS: Final = 6
 FULL_SIDE: Final = 7
+FULL_BINS: Final = 8
+FULL_TIMES: Final = 9
 
 # --- State: counters and settings, int64 -----------------------------------------------------
 
@@ -58,7 +60,74 @@ MIN_DUR: Final = 33
 MAX_DUR: Final = 34
 SUM_DUR: Final = 35  #: unsigned
 CHUNK_RECORDS: Final = 36
-STATE_SIZE: Final = 40
+BINS: Final = 37
+SEEN: Final = 38  #: the ``HAS_*`` bits of all records
+MIN_RET: Final = 39  #: least and greatest; so for the other two
+MIN_OFFSET: Final = 41
+MIN_COUNT: Final = 43
+TIMES: Final = 45  #: bins of times in the list
+NODES_USED: Final = 47  #: the root included
+SKELETONS_USED: Final = 48
+OPERATION: Final = 49  #: what to do, and with which number: see below
+OPERAND: Final = 50
+
+#: The other arrays; the state has the length of each and where it lies.
+ARRAYS: Final = (
+    *("buffer", "slots", "texts", "arena", "stamps", "group_slots", "groups", "squares"),
+    *("touched", "strings", "rows", "arguments", "reals", "side", "wanted"),
+    *("bin_slots", "bins", "times"),
+)
+ROOM: Final = 52
+ROOM_SLOTS: Final = ROOM + ARRAYS.index("slots")
+ROOM_TEXTS: Final = ROOM + ARRAYS.index("texts")
+ROOM_ARENA: Final = ROOM + ARRAYS.index("arena")
+ROOM_GROUP_SLOTS: Final = ROOM + ARRAYS.index("group_slots")
+ROOM_GROUPS: Final = ROOM + ARRAYS.index("groups")
+ROOM_ROWS: Final = ROOM + ARRAYS.index("rows")
+ROOM_ARGUMENTS: Final = ROOM + ARRAYS.index("arguments")
+ROOM_SIDE: Final = ROOM + ARRAYS.index("side")
+ROOM_BIN_SLOTS: Final = ROOM + ARRAYS.index("bin_slots")
+ROOM_BINS: Final = ROOM + ARRAYS.index("bins")
+ROOM_TIMES: Final = ROOM + ARRAYS.index("times")
+AT: Final = ROOM + len(ARRAYS)
+AT_BUFFER: Final = AT + ARRAYS.index("buffer")
+AT_SLOTS: Final = AT + ARRAYS.index("slots")
+AT_TEXTS: Final = AT + ARRAYS.index("texts")
+AT_ARENA: Final = AT + ARRAYS.index("arena")
+AT_STAMPS: Final = AT + ARRAYS.index("stamps")
+AT_GROUP_SLOTS: Final = AT + ARRAYS.index("group_slots")
+AT_GROUPS: Final = AT + ARRAYS.index("groups")
+AT_SQUARES: Final = AT + ARRAYS.index("squares")
+AT_TOUCHED: Final = AT + ARRAYS.index("touched")
+AT_STRINGS: Final = AT + ARRAYS.index("strings")
+AT_ROWS: Final = AT + ARRAYS.index("rows")
+AT_ARGUMENTS: Final = AT + ARRAYS.index("arguments")
+AT_REALS: Final = AT + ARRAYS.index("reals")
+AT_SIDE: Final = AT + ARRAYS.index("side")
+AT_WANTED: Final = AT + ARRAYS.index("wanted")
+AT_BIN_SLOTS: Final = AT + ARRAYS.index("bin_slots")
+AT_BINS: Final = AT + ARRAYS.index("bins")
+AT_TIMES: Final = AT + ARRAYS.index("times")
+
+#: The fields of the line that is being read; see ``kernel_fields``.
+SCRATCH: Final = 96
+#: The bins of times met last, by their last bits: pairs of the bin and how many there were.
+RECENT_TIMES: Final = 160
+RECENT: Final = 64
+#: The shapes of lines, and words of their keys.
+ROOT: Final = RECENT_TIMES + 2 * RECENT
+
+# --- What the compiled code is asked ----------------------------------------------------------
+
+SCAN: Final = 1  #: read the lines of so many bytes; the result is why it stopped
+ENTER: Final = 2  #: intern so many bytes; the result is the text's code, below 0 without room
+SPREAD_TEXTS: Final = 3  #: enter what a table has into its slots, empty and larger
+SPREAD_GROUPS: Final = 4
+SPREAD_BINS: Final = 5
+
+# --- Texts: hash, first of their words in ``arena``, length with the kind in the high half --
+
+TEXT_SIZE: Final = 3
 
 # --- Groups: one row a key, int64; sums are unsigned -----------------------------------------
 
@@ -79,14 +148,45 @@ G_CHUNK_COUNT: Final = 22
 G_CHUNK_LINE: Final = 23
 GROUP_SIZE: Final = 24
 
+# --- Bins of durations in the open chunk: one row a bin, int64 --------------------------------
+
+#: The name's code, the durations' bit length and their DDSketch bin less ``ZERO_BIN``, in 32, 16
+#: and 16 bits.
+B_KEY: Final = 0
+B_COUNT: Final = 1
+B_TOTAL: Final = 2  #: unsigned
+B_SQUARES: Final = 3  #: the bits of a floating point number
+BIN_SIZE: Final = 4
+
+#: Width of a bin of times, in microseconds.
+TIME_BIN_US: Final = 100_000
+
 #: Metadata records are groups of this bucket, so that their values are known by chunk.
 METADATA_BUCKET: Final = -2
 
-#: Size of the scan's scratch array. Zeros are right but for the first word of each of its guesses,
-#: which no text must match (``kernel_keys``).
-SCRATCH_SIZE: Final = 208
-FIRST_GUESS: Final = 48
-GUESS_SIZE: Final = 5
+# --- Shapes: a tree of the keys that lines had; see ``kernel_shapes`` --------------------------
+
+N_FIRST: Final = 0  #: the first word of the text, and its mask
+N_META: Final = 2  #: length of the text, action and whether it takes a third word, 8 bits each
+N_CHILD: Final = 3  #: the first of the nodes that followed this one, 0 for none
+N_SIBLING: Final = 4
+N_SECOND: Final = 5  #: the second word and its mask
+N_KEYS: Final = 7  #: the bits of the known keys up to here
+N_VALUE: Final = 8  #: the last value here: three words and their masks,
+N_VALUE_LENGTH: Final = 14
+N_VALUE_IS: Final = 15  #: and its code or number
+N_KEY_LENGTH: Final = 16
+N_KEY_CODE: Final = 17  #: of the key as an argument, -1 while it is not known
+N_MORE_AT: Final = 18  #: where the text's words from the third on lie
+NODE_SIZE: Final = 20
+
+#: So many nodes at the most; beyond the first number the tree is grown anew from the next line on.
+NODES: Final = 320
+MANY_NODES: Final = 192
+#: Words for keys that are longer than two; a line with more is for the reference.
+SKELETON_WORDS: Final = 512
+SKELETONS: Final = ROOT + NODES * NODE_SIZE
+STATE_SIZE: Final = SKELETONS + SKELETON_WORDS
 
 # --- Rows handed on: int64 -------------------------------------------------------------------
 

@@ -4,24 +4,32 @@ A canonical line is one JSON object without odd spacing, escapes or repeated key
 before ``args``, whose known fields are what tracers write. All others are for the reference.
 """
 
+# Compiled by numba, whose decorators and calls have no types.
+
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from dftindexd.index.trace.kernel_arguments import read_arguments
+from dftindexd.index.trace.kernel_arguments import (
+    emit_argument,
+    other_value,
+    read_argument,
+    text_value,
+)
 from dftindexd.index.trace.kernel_fields import (
     CLEARED,
-    F_ARG_KEYS,
     F_BEGIN,
     F_CAT,
+    F_CAT_CODE,
     F_DUR,
     F_END,
+    F_EXECUTABLE_CODE,
     F_HAS,
-    F_ID,
     F_KEYS,
     F_NAME,
+    F_NAME_CODE,
     F_NUMBER,
     F_ODD_NAME,
     F_PHASE,
@@ -36,179 +44,234 @@ from dftindexd.index.trace.kernel_fields import (
     SLOW_LINE,
 )
 from dftindexd.index.trace.kernel_keys import (
-    ARGUMENT_GUESSES,
-    K_ARGS,
-    K_CAT,
-    K_DUR,
-    K_ID,
-    K_NAME,
-    K_PH,
-    K_PID,
-    K_TID,
-    K_TS,
-    key_length,
+    A_ARGS,
+    A_CAT,
+    A_DUR,
+    A_END_ARGS,
+    A_END_BOTH,
+    A_END_RECORD,
+    A_ID,
+    A_NAME,
+    A_OTHER,
+    A_PH,
+    A_PID,
+    A_TID,
+    A_TS,
+    FIRST_ARGUMENT,
+    HASHES,
+    NAMES_OF_V0,
 )
-from dftindexd.index.trace.kernel_text import (
-    V_BAD,
-    V_INT,
-    V_TEXT,
-    byte_at,
-    inlined,
-    load,
-    low_bytes,
+from dftindexd.index.trace.kernel_layout import (
+    N_KEYS,
+    N_META,
+    N_VALUE_IS,
+    N_VALUE_LENGTH,
+    SCRATCH,
+    WANTED,
 )
-from dftindexd.index.trace.kernel_values import after, natural, read_value
+from dftindexd.index.trace.kernel_shapes import action_of, find_piece, learn_piece, root
+from dftindexd.index.trace.kernel_text import V_BAD, V_INT, V_TEXT, byte_at, helper, inlined
+from dftindexd.index.trace.kernel_values import (
+    after,
+    known_value,
+    learn_value,
+    natural,
+    plain_number,
+    read_value,
+)
 
 __all__ = ("read_line",)
 
+#: The longest value that is known again by its bytes, less one for what follows it.
+_KNOWN: Final = 23
+
 
 @inlined
-def _phase(b: Any, kind: np.int64, f: Any) -> bool:
-    f[F_PHASE] = 5
+def _phase(b: Any, st: Any, kind: np.int64) -> bool:
+    st[F_PHASE] = 5
     if kind == V_INT:
-        f[F_PHASE_INT] = 1
-        if f[F_NUMBER] >= 1 and f[F_NUMBER] <= 4:
-            f[F_PHASE] = f[F_NUMBER]
+        st[F_PHASE_INT] = 1
+        if st[F_NUMBER] >= 1 and st[F_NUMBER] <= 4:
+            st[F_PHASE] = st[F_NUMBER]
         return True
     if kind != V_TEXT:
         return False
-    if f[F_END] - f[F_BEGIN] == 1:
-        letter = byte_at(b, f[F_BEGIN])
+    if st[F_END] - st[F_BEGIN] == 1:
+        letter = byte_at(b, st[F_BEGIN])
         if letter == 88:
-            f[F_PHASE] = 1
+            st[F_PHASE] = 1
         elif letter == 67:
-            f[F_PHASE] = 2
+            st[F_PHASE] = 2
         elif letter == 65:
-            f[F_PHASE] = 3
+            st[F_PHASE] = 3
         elif letter == 77:
-            f[F_PHASE] = 4
+            st[F_PHASE] = 4
     return True
 
 
-@inlined
-def _field(b: Any, word: np.int64, length: np.int64, kind: np.int64, f: Any) -> bool:
-    """Take a field of the record; false where it is odd or was seen before."""
-    bit = np.int64(0)
+@helper
+def _odd_field(b: Any, st: Any, i: np.int64, action: np.int64) -> np.int64:
+    """Take any value of a field; return where it ends, ``SLOW_LINE`` where it is odd."""
+    kind = read_value(b, st, i)
+    if kind == V_BAD:
+        return np.int64(SLOW_LINE)
     ok = True
-    if length == 3:
-        if word == K_PID:
-            bit = np.int64(1)
-            ok = natural(b, kind, f)
-            f[F_PID] = f[F_NUMBER]
-            if kind == V_TEXT:
-                f[F_QUOTED_PID] = 1
-                f[F_QUOTED] = 1
-        elif word == K_TID:
-            bit = np.int64(2)
-            ok = natural(b, kind, f)
-            f[F_TID] = f[F_NUMBER]
-        elif word == K_DUR:
-            bit = np.int64(4)
-            ok = natural(b, kind, f)
-            f[F_DUR] = f[F_NUMBER]
-            f[F_TIMED] = 1
-            if kind == V_TEXT:
-                f[F_QUOTED_TIME] = 1
-        elif word == K_CAT:
-            bit = np.int64(8)
-            ok = kind == V_TEXT
-            f[F_CAT] = f[F_BEGIN]
-            f[F_CAT + 1] = f[F_END]
-    elif length == 2:
-        if word == K_TS:
-            bit = np.int64(16)
-            ok = natural(b, kind, f)
-            f[F_TS] = f[F_NUMBER]
-            f[F_HAS] |= 1
-            f[F_TIMED] = 1
-            if kind == V_TEXT:
-                f[F_QUOTED_TIME] = 1
-                f[F_QUOTED] = 1
-        elif word == K_PH:
-            bit = np.int64(32)
-            ok = _phase(b, kind, f)
-        elif word == K_ID:
-            bit = np.int64(64)
-            f[F_ID] = 1
-    elif length == 4:
-        if word == K_NAME:
-            bit = np.int64(128)
-            ok = kind == V_TEXT
-            f[F_NAME] = f[F_BEGIN]
-            f[F_NAME + 1] = f[F_END]
-        elif word == K_ARGS:
-            return False  # no object, or a second one
-    if not ok or f[F_KEYS] & bit:
-        return False
-    f[F_KEYS] |= bit
-    return True
+    if action == A_PID:
+        ok = natural(b, st, kind)
+        st[F_PID] = st[F_NUMBER]
+        if kind == V_TEXT:
+            st[F_QUOTED_PID] = 1
+            st[F_QUOTED] = 1
+    elif action == A_TID:
+        ok = natural(b, st, kind)
+        st[F_TID] = st[F_NUMBER]
+    elif action == A_DUR:
+        ok = natural(b, st, kind)
+        st[F_DUR] = st[F_NUMBER]
+        if kind == V_TEXT:
+            st[F_QUOTED_TIME] = 1
+    elif action == A_TS:
+        ok = natural(b, st, kind)
+        st[F_TS] = st[F_NUMBER]
+        if kind == V_TEXT:
+            st[F_QUOTED_TIME] = 1
+            st[F_QUOTED] = 1
+    elif action == A_PH:
+        ok = _phase(b, st, kind)
+    elif action == A_NAME or action == A_CAT:
+        ok = kind == V_TEXT
+    return after(st, kind) if ok else np.int64(SLOW_LINE)
 
 
 @inlined
-def read_line(
-    b: Any,
-    i: np.int64,
-    f: Any,
-    st: Any,
-    slots: Any,
-    texts: Any,
-    arena: Any,
-    stamps: Any,
-    arguments: Any,
-    reals: Any,
-    wanted: Any,
+def _phase_field(b: Any, st: Any, i: np.int64, node: np.int64) -> np.int64:
+    """Take the phase; what a node knows is the phase, plus 8 where it is a number."""
+    if known_value(b, st, i, node):
+        st[F_PHASE] = st[node + N_VALUE_IS] & 7
+        st[F_PHASE_INT] = st[node + N_VALUE_IS] >> 3
+        return i + st[node + N_VALUE_LENGTH]
+    end = _odd_field(b, st, i, np.int64(A_PH))
+    if end >= 0 and end - i <= _KNOWN:
+        phase = st[F_PHASE] | (st[F_PHASE_INT] << 3)
+        learn_value(b, st, i, end, np.int64(1), phase, node)
+    return end
+
+
+@inlined
+def _number_field(b: Any, st: Any, i: np.int64, action: np.int64, field: np.int64) -> np.int64:
+    end, value = plain_number(b, i)
+    if end < 0:
+        return np.int64(_odd_field(b, st, i, action))
+    st[field] = value
+    return end
+
+
+@inlined
+def _id_field(
+    b: Any, st: Any, i: np.int64, action: np.int64, field: np.int64, node: np.int64
 ) -> np.int64:
+    """Take a pid or tid, most often the one that the line before had."""
+    if known_value(b, st, i, node):
+        st[field] = st[node + N_VALUE_IS]
+        return i + st[node + N_VALUE_LENGTH]
+    end, value = plain_number(b, i)
+    if end < 0:
+        return np.int64(_odd_field(b, st, i, action))
+    st[field] = value
+    learn_value(b, st, i, end, np.int64(1), value, node)
+    return end
+
+
+@inlined
+def _field(b: Any, st: Any, i: np.int64, action: np.int64, node: np.int64) -> np.int64:
+    """Take the value at *i* of the record's own field; return where it ends, below 0 as
+    :func:`read_line`."""
+    if action == A_OTHER or action == A_ID:
+        return other_value(b, st, i)
+    if action == A_TS:
+        st[F_HAS] |= 1
+        st[F_TIMED] = 1
+        return _number_field(b, st, i, action, np.int64(F_TS))
+    if action == A_DUR:
+        st[F_TIMED] = 1
+        return _number_field(b, st, i, action, np.int64(F_DUR))
+    if action == A_PID:
+        return _id_field(b, st, i, action, np.int64(F_PID), node)
+    if action == A_TID:
+        return _id_field(b, st, i, action, np.int64(F_TID), node)
+    if action == A_PH:
+        return _phase_field(b, st, i, node)
+    if action == A_CAT:
+        return text_value(b, st, i, np.int64(F_CAT), np.int64(F_CAT_CODE), node)
+    end = np.int64(_odd_field(b, st, i, action))
+    if end >= 0:
+        st[F_NAME] = st[F_BEGIN]
+        st[F_NAME + 1] = st[F_END]
+    return end
+
+
+@inlined
+def _is_whole(b: Any, st: Any, i: np.int64) -> bool:
+    """Tell whether the line ends at *i* and has what a record must have."""
+    if byte_at(b, i) != 10 or st[F_PHASE] == 0:
+        return False
+    if st[F_PHASE] != 4 and st[F_HAS] & 1 == 0:
+        return False
+    # The names of v0 stand for hashes; with hashes beside them the reference decides.
+    if st[F_QUOTED_PID] == 0 or st[F_KEYS] & NAMES_OF_V0 == 0:
+        return True
+    return st[F_ODD_NAME] == 0 and st[F_KEYS] & HASHES == 0
+
+
+@inlined
+def read_line(b: Any, st: Any, i: np.int64) -> np.int64:
     """Read the object whose brace is at *i*; return where its line's newline is.
 
     Below 0: ``SLOW_LINE``, or a negated ``FULL_*``.
     """
-    for k in range(CLEARED):
-        f[k] = 0
-    has_args = False
-    place = np.int64(0)
+    for k in range(SCRATCH, SCRATCH + CLEARED):
+        st[k] = 0
+    for k in range(F_NAME_CODE, F_EXECUTABLE_CODE + 1):
+        st[k] = -1
+    node = root(st)
+    in_args = False
+    listed = False
+    emits = False
     i += 1
     while True:
-        length = key_length(b, i, f, place)
-        if length < 0:
-            return np.int64(SLOW_LINE)
-        place = min(place + 1, np.int64(ARGUMENT_GUESSES - 1))
-        begin = i + 1
-        i = begin + length + 2
-        word = np.int64(0)
-        if length >= 2 and length <= 4:
-            word = np.int64(low_bytes(load(b, begin), length))
-        if word == K_ARGS and byte_at(b, i) == 123:
-            if has_args or f[F_PHASE] == 0:
+        piece = find_piece(b, st, i, node)
+        if piece == 0:
+            piece = learn_piece(b, st, i, node, in_args)
+            if piece < 0:
                 return np.int64(SLOW_LINE)
-            has_args = True
-            i = read_arguments(
-                b, i + 1, f, st, slots, texts, arena, stamps, arguments, reals, wanted
-            )
-            if i < 0:
-                return i
-        else:
-            kind = read_value(b, i, f)
-            if kind == V_BAD:
+        node = piece
+        meta = st[node + N_META]
+        i += meta & 0xFF
+        action = action_of(meta)
+        if action >= FIRST_ARGUMENT:
+            begin = i
+            i = read_argument(b, st, i, action, emits, node)
+            if i >= 0 and emits:
+                result = emit_argument(b, st, begin, action, listed, node)
+                if result < 0:
+                    return result
+        elif action == A_ARGS:
+            if st[F_PHASE] == 0:
                 return np.int64(SLOW_LINE)
-            i = after(kind, f)
-            if word != 0 and not _field(b, word, length, kind, f):
-                return np.int64(SLOW_LINE)
-        byte = byte_at(b, i)
-        i += 1
-        if byte == 125:
+            in_args = True
+            listed = st[F_PHASE] == 2 or st[F_PHASE] == 3
+            emits = listed or (st[WANTED] > 0 and st[F_PHASE] != 4)
+        elif action == A_END_BOTH or action == A_END_RECORD:
             break
-        if byte != 44:
-            return np.int64(SLOW_LINE)
+        elif action == A_END_ARGS:
+            in_args = False
+        else:
+            i = _field(b, st, i, action, node)
+        if i < 0:
+            return i
+    st[F_KEYS] = st[node + N_KEYS]
     if byte_at(b, i) == 44:
         i += 1
     if byte_at(b, i) == 13:
         i += 1
-    if byte_at(b, i) != 10 or f[F_PHASE] == 0:
-        return np.int64(SLOW_LINE)
-    if f[F_PHASE] != 4 and f[F_HAS] & 1 == 0:
-        return np.int64(SLOW_LINE)
-    # The names of v0 stand for hashes; with hashes beside them the reference decides.
-    is_v0 = f[F_QUOTED_PID] != 0 and f[F_ARG_KEYS] & (8 | 256) != 0
-    if is_v0 and (f[F_ODD_NAME] != 0 or f[F_ARG_KEYS] & (1 | 2 | 128 | 2048) != 0):
-        return np.int64(SLOW_LINE)
-    return i
+    return i if _is_whole(b, st, i) else np.int64(SLOW_LINE)

@@ -1,4 +1,4 @@
-"""Compiled: the scan over a block of lines, its one exported function.
+"""Compiled: the scan over a block of lines, and its one exported function, :func:`run`.
 
 Lines are read one by one. A canonical one takes effect here: an event enters its group, a metadata
 record the side list (and a group, for its values), any other record the rows that are handed on. A
@@ -17,17 +17,37 @@ from numba import types
 
 from dftindexd.index.trace import kernel_fields as fields
 from dftindexd.index.trace import kernel_layout as at
+from dftindexd.index.trace.kernel_bins import count_event, lacks_room
+from dftindexd.index.trace.kernel_groups import add_event, bucket_of, in_microseconds
+from dftindexd.index.trace.kernel_keys import NAMES_OF_V0
 from dftindexd.index.trace.kernel_line import read_line
-from dftindexd.index.trace.kernel_tables import find_group, group_slot, intern, text_slot
-from dftindexd.index.trace.kernel_text import byte_at, helper, inlined, load, low_bytes
+from dftindexd.index.trace.kernel_metadata import date, may_name_unit, note, note_metadata
+from dftindexd.index.trace.kernel_tables import (
+    find_group,
+    free_slot,
+    group_slot,
+    intern,
+    word_hash,
+)
+from dftindexd.index.trace.kernel_text import (
+    byte_at,
+    bytes_at,
+    codes_at,
+    helper,
+    inlined,
+    numbers_at,
+    words_at,
+)
 
-__all__ = ("enter", "scan", "spread_groups", "spread_texts")
+__all__ = ("run",)
 
-_U0: Final = np.uint64(0)
-_UMAX: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
-_IMAX: Final = np.uint64(0x7FFFFFFFFFFFFFFF)
-_TIME_METRIC: Final = np.frombuffer(b"time_metric", np.uint8)
-_TIME_WORD: Final = np.uint64(int.from_bytes(b"time_met", "little"))
+_ROW_SIZE: Final = len(at.ROW_FIELDS)
+#: What ``ROW_FIELDS`` names after the first four.
+_OF_A_ROW: Final = (
+    *(fields.F_RET, fields.F_OFFSET, fields.F_COUNT, fields.F_PID, fields.F_TID),
+    *(fields.F_CAT_CODE, fields.F_NAME_CODE, fields.F_HHASH_CODE, fields.F_FHASH_CODE),
+    *(fields.F_COMMAND_CODE, fields.F_PHASE, fields.F_HAS),
+)
 
 
 @inlined
@@ -38,318 +58,153 @@ def _end_of_line(b: Any, i: np.int64) -> np.int64:
 
 
 @helper
-def _may_name_unit(b: Any, i: np.int64, end: np.int64) -> bool:
-    """Tell whether the line holds ``time_metric``, or an escape that could hide it."""
-    while i < end:
-        byte = byte_at(b, i)
-        if byte == 116 and load(b, i) == _TIME_WORD:
-            return True
-        if byte == 92 and byte_at(b, i + 1) == 117:
-            return True
-        i += 1
-    return False
-
-
-@helper
-def _is_time_metric(b: Any, begin: np.int64, end: np.int64) -> bool:
-    if end - begin != 11:
-        return False
-    for k in range(11):
-        if byte_at(b, begin + k) != _TIME_METRIC[k]:
-            return False
-    return True
-
-
-@helper
-def _set_unit(b: Any, begin: np.int64, end: np.int64, st: Any) -> None:
-    length = end - begin
-    if length < 2 or length > 3:
-        return
-    word = np.int64(low_bytes(load(b, begin), length))
-    multiply, divide = 0, 0
-    if word == 0x5355:  # US
-        multiply, divide = 1, 1
-    elif word == 0x534E:  # NS
-        multiply, divide = 1, 1000
-    elif word == 0x534D:  # MS
-        multiply, divide = 1000, 1
-    elif word == 0x434553:  # SEC
-        multiply, divide = 1_000_000, 1
-    if divide:
-        st[at.MULTIPLY] = multiply
-        st[at.DIVIDE] = divide
-
-
-@helper
-def _note(side: Any, st: Any, kind: np.int64, begin: np.int64, end: np.int64) -> None:
-    n = st[at.SIDE]
-    side[n, at.SIDE_KIND] = kind
-    side[n, at.SIDE_BEGIN] = begin
-    side[n, at.SIDE_END] = end
-    side[n, at.SIDE_LINE] = st[at.LINE]
-    st[at.SIDE] = n + 1
-
-
-@helper
-def _shows_generation(f: Any, phase: np.int64) -> bool:
-    return bool(
-        f[fields.F_PHASE_INT] or f[fields.F_QUOTED] or phase == 4 or f[fields.F_HHASH + 1] > 0
-    )
-
-
-@helper
-def _date(side: Any, st: Any, f: Any, begin: np.int64, end: np.int64, is_start: bool) -> None:
-    """Note a record that shows the generation; the reference says which."""
-    shows = _shows_generation(f, f[fields.F_PHASE])
-    if shows or is_start:
-        _note(side, st, np.int64(at.DATE), begin, end)
-    if shows:
-        st[at.DATED] = 1
-
-
-@helper
-def _metadata(
-    b: Any, f: Any, st: Any, side: Any, begin: np.int64, end: np.int64, name: np.int64
-) -> None:
-    st[at.METADATA] += 1
-    if f[fields.F_TIMED]:
-        st[at.INEXACT] = 1
-    if name < at.T_FH or name > at.T_CM:
-        return
-    kind = name - at.T_FH + at.FH
-    has_both = f[fields.F_ARG_NAME + 1] > f[fields.F_ARG_NAME] and (
-        f[fields.F_ARG_VALUE + 1] > f[fields.F_ARG_VALUE]
-    )
-    if not has_both:
-        return
-    if name == at.T_CM:
-        if not f[fields.F_VALUE_TEXT] or not _is_time_metric(
-            b, f[fields.F_ARG_NAME], f[fields.F_ARG_NAME + 1]
-        ):
-            return
-        _set_unit(b, f[fields.F_ARG_VALUE], f[fields.F_ARG_VALUE + 1], st)
-    _note(side, st, kind, begin, end)
-    n = st[at.SIDE] - 1
-    side[n, at.SIDE_NAME] = f[fields.F_ARG_NAME]
-    side[n, at.SIDE_NAME + 1] = f[fields.F_ARG_NAME + 1]
-    side[n, at.SIDE_VALUE] = f[fields.F_ARG_VALUE]
-    side[n, at.SIDE_VALUE + 1] = f[fields.F_ARG_VALUE + 1]
-
-
-@inlined
-def _in_microseconds(time: np.int64, st: Any) -> np.int64:
-    """Return a time in microseconds, -1 where it would have to be clamped."""
-    if st[at.MULTIPLY] > 1:
-        if time > fields.INT64_MAX // st[at.MULTIPLY]:
-            return np.int64(-1)
-        return np.int64(time * st[at.MULTIPLY])
-    return np.int64(time // st[at.DIVIDE])
-
-
-@inlined
-def _bucket(ts: np.int64, dur: np.int64, st: Any) -> np.int64:
-    middle = np.uint64(ts)
-    if st[at.MIDPOINT]:
-        middle += np.uint64(dur >> 1)
-    time = np.int64(min(middle, _IMAX))
-    width = st[at.INTERVAL]
-    ahead = time - st[at.BUCKET_LOW]
-    if ahead < 0 or ahead >= width:
-        st[at.BUCKET_LOW] = time // width * width
-    return np.int64(st[at.BUCKET_LOW])
-
-
-@inlined
-def _plus(left: np.int64, right: np.int64) -> np.int64:
-    """Add unsigned numbers; the sum stops at the greatest."""
-    total = np.uint64(left) + np.uint64(right)
-    return np.int64(_UMAX if total < np.uint64(left) else total)
-
-
-@inlined
-def _sample(group: Any, squares: Any, first: np.int64, which: np.int64, value: np.int64) -> None:
-    if group[first] == 0:
-        group[first + 2] = value
-        group[first + 3] = value
-    elif value < group[first + 2]:
-        group[first + 2] = value
-    elif value > group[first + 3]:
-        group[first + 3] = value
-    group[first] += 1
-    group[first + 1] = _plus(group[first + 1], value)
-    real = np.float64(value)
-    squares[which] += real * real
-
-
-@inlined
-def _add_event(group: Any, squares: Any, f: Any, st: Any, ts: np.int64, dur: np.int64) -> None:
-    end = np.int64(min(np.uint64(ts) + np.uint64(dur), _IMAX))
-    if group[at.G_COUNT] == 0:
-        group[at.G_TS] = ts
-        group[at.G_TE] = end
-    else:
-        group[at.G_TS] = min(group[at.G_TS], ts)
-        group[at.G_TE] = max(group[at.G_TE], end)
-    group[at.G_COUNT] += 1
-    _sample(group, squares, np.int64(at.G_DUR), np.int64(0), dur)
-    if f[fields.F_HAS] & 2 and group[at.G_TRANSFER] and f[fields.F_RET] >= 0:
-        _sample(group, squares, np.int64(at.G_SIZE), np.int64(1), f[fields.F_RET])
-    if f[fields.F_HAS] & 4:
-        offset = max(f[fields.F_OFFSET], np.int64(0))
-        _sample(group, squares, np.int64(at.G_OFFSET), np.int64(2), offset)
-    if st[at.CHUNK_RECORDS] == 0:
-        st[at.MIN_TS] = st[at.MAX_TS] = ts
-        st[at.MAX_TE] = end
-        st[at.MIN_DUR] = st[at.MAX_DUR] = dur
-    else:
-        st[at.MIN_TS] = min(st[at.MIN_TS], ts)
-        st[at.MAX_TS] = max(st[at.MAX_TS], ts)
-        st[at.MAX_TE] = max(st[at.MAX_TE], end)
-        st[at.MIN_DUR] = min(st[at.MIN_DUR], dur)
-        st[at.MAX_DUR] = max(st[at.MAX_DUR], dur)
-    st[at.CHUNK_RECORDS] += 1
-    st[at.FUSED_RECORDS] += 1
-    st[at.SUM_DUR] = _plus(st[at.SUM_DUR], dur)
-
-
-@helper
-def _is_io(code: np.int64, texts: Any, arena: Any) -> bool:
+def _is_io(st: Any, code: np.int64) -> bool:
     """Tell whether a category is posix or stdio, in any case of its letters."""
-    if texts[code, 2] != 5:
+    texts, arena = numbers_at(st[at.AT_TEXTS]), words_at(st[at.AT_ARENA])
+    if texts[at.TEXT_SIZE * code + 2] != 5:
         return False
-    lower = arena[texts[code, 1]] | np.uint64(0x2020202020)
+    lower = arena[texts[at.TEXT_SIZE * code + 1]] | np.uint64(0x2020202020)
     return bool(lower == np.uint64(0x7869736F70) or lower == np.uint64(0x6F69647473))
 
 
 @inlined
-def _commit(
-    b: Any, begin: np.int64, end: np.int64, f: Any, st: Any, slots: Any, texts: Any, arena: Any,
-    stamps: Any, group_slots: Any, groups: Any, squares: Any, touched: Any, strings: Any,
-    rows: Any, side: Any,
-) -> np.int64:  # fmt: skip
+def _know_text(b: Any, st: Any, field: np.int64, kind: np.int64) -> np.int64:
+    return np.int64(intern(b, st, st[field], st[field + 1], kind))
+
+
+@inlined
+def _know_texts(b: Any, st: Any) -> bool:
+    """Complete the codes of a line's texts, the executable's in place of a command that is not
+    there; false where a table is full."""
+    plain = np.int64(at.PLAIN)
+    name = _know_text(b, st, np.int64(fields.F_NAME), plain)
+    st[fields.F_NAME_CODE] = name
+    cat = st[fields.F_CAT_CODE]
+    if cat < 0:
+        cat = _know_text(b, st, np.int64(fields.F_CAT), plain)
+        st[fields.F_CAT_CODE] = cat
+    host, file = st[fields.F_HHASH_CODE], st[fields.F_FHASH_CODE]
+    if st[fields.F_QUOTED_PID] and st[fields.F_KEYS] & NAMES_OF_V0:
+        kind = np.int64(at.HOST_NAME)
+        host = _know_text(b, st, np.int64(fields.F_HOST), kind)
+        kind = np.int64(at.FILE_NAME)
+        file = _know_text(b, st, np.int64(fields.F_FILE), kind)
+    else:
+        if host < 0:
+            host = _know_text(b, st, np.int64(fields.F_HHASH), plain)
+        if file < 0:
+            file = _know_text(b, st, np.int64(fields.F_FHASH), plain)
+    st[fields.F_HHASH_CODE], st[fields.F_FHASH_CODE] = host, file
+    string = st[fields.F_COMMAND_CODE]
+    if st[fields.F_COMMAND + 1] == st[fields.F_COMMAND]:
+        string = st[fields.F_EXECUTABLE_CODE]
+        if string < 0:
+            string = _know_text(b, st, np.int64(fields.F_EXECUTABLE), plain)
+    elif string < 0:
+        string = _know_text(b, st, np.int64(fields.F_COMMAND), plain)
+    st[fields.F_COMMAND_CODE] = string
+    return name >= 0 and cat >= 0 and host >= 0 and file >= 0 and string >= 0
+
+
+@inlined
+def _commit(b: Any, st: Any, begin: np.int64, end: np.int64) -> np.int64:
     """Let a line that was read take effect. Return 0, ``SLOW_LINE`` or a negated ``FULL_*``."""
-    phase = f[fields.F_PHASE]
-    ts, dur = f[fields.F_TS], f[fields.F_DUR]
+    phase = st[fields.F_PHASE]
+    ts, dur = st[fields.F_TS], st[fields.F_DUR]
     if phase != 4 and st[at.MULTIPLY] != st[at.DIVIDE]:
-        ts, dur = _in_microseconds(ts, st), _in_microseconds(dur, st)
+        ts, dur = in_microseconds(st, ts), in_microseconds(st, dur)
         if ts < 0 or dur < 0:
             return np.int64(fields.SLOW_LINE)
-    if st[at.SIDE] + 3 > len(side):
+    if st[at.SIDE] + 3 > st[at.ROOM_SIDE]:
         return np.int64(-at.FULL_SIDE)
-    plain = np.int64(at.PLAIN)
-    host_kind, file_kind = plain, plain
-    host_field, file_field = fields.F_HHASH, fields.F_FHASH
-    if f[fields.F_QUOTED_PID] and f[fields.F_ARG_KEYS] & (8 | 256):
-        host_kind, file_kind = np.int64(at.HOST_NAME), np.int64(at.FILE_NAME)
-        host_field, file_field = fields.F_HOST, fields.F_FILE
-    string_field = fields.F_COMMAND
-    if f[fields.F_COMMAND + 1] == f[fields.F_COMMAND]:
-        string_field = fields.F_EXECUTABLE
-    for which in range(5):
-        kind = plain
-        if which == 0:
-            field = fields.F_NAME
-        elif which == 1:
-            field = fields.F_CAT
-        elif which == 2:
-            field, kind = host_field, host_kind
-        elif which == 3:
-            field, kind = file_field, file_kind
-        else:
-            field = string_field
-        code = intern(b, f[field], f[field + 1], kind, st, slots, texts, arena)
-        if code < 0:
-            return np.int64(-at.FULL_TEXTS)
-        f[fields.F_CODES + which] = code
-    name, cat = f[fields.F_CODES], f[fields.F_CODES + 1]
-    host, file, string = f[fields.F_CODES + 2], f[fields.F_CODES + 3], f[fields.F_CODES + 4]
+    if not _know_texts(b, st):
+        return np.int64(-at.FULL_TEXTS)
+    name, cat = st[fields.F_NAME_CODE], st[fields.F_CAT_CODE]
+    host, file = st[fields.F_HHASH_CODE], st[fields.F_FHASH_CODE]
+    string = st[fields.F_COMMAND_CODE]
     is_grouped = phase == 4 or (st[at.FUSED] != 0 and phase != 2 and phase != 3)
     if is_grouped:
-        bucket = np.int64(at.METADATA_BUCKET) if phase == 4 else _bucket(ts, dur, st)
+        full = lacks_room(st)
+        if full:
+            return -full
+        bucket = np.int64(at.METADATA_BUCKET) if phase == 4 else bucket_of(st, ts, dur)
         group = find_group(
-            st, groups, group_slots, touched,
-            cat << 32 | name, host << 32 | file, f[fields.F_PID], f[fields.F_TID], bucket,
-        )  # fmt: skip
+            st, cat << 32 | name, host << 32 | file, st[fields.F_PID], st[fields.F_TID], bucket
+        )
         if group < 0:
             return np.int64(-at.FULL_GROUPS)
-    elif st[at.ROWS] >= len(rows):
+        place = group * at.GROUP_SIZE
+    elif st[at.ROWS] >= st[at.ROOM_ROWS]:
         return np.int64(-at.FULL_ROWS)
 
     # From here on the line takes effect.
+    groups = numbers_at(st[at.AT_GROUPS])
     if is_grouped:
-        if stamps[string, 1] != st[at.CHUNK]:
-            stamps[string, 1] = st[at.CHUNK]
+        stamps, strings = numbers_at(st[at.AT_STAMPS]), numbers_at(st[at.AT_STRINGS])
+        if stamps[2 * string + 1] != st[at.CHUNK]:
+            stamps[2 * string + 1] = st[at.CHUNK]
             strings[st[at.STRINGS]] = string
             st[at.STRINGS] += 1
-        if groups[group, at.G_CHUNK_COUNT] == 0:
-            groups[group, at.G_CHUNK_LINE] = st[at.LINE]
-        groups[group, at.G_CHUNK_COUNT] += 1
+        if groups[place + at.G_CHUNK_COUNT] == 0:
+            groups[place + at.G_CHUNK_LINE] = st[at.LINE]
+        groups[place + at.G_CHUNK_COUNT] += 1
     if st[at.DATED] == 0:
-        _date(side, st, f, begin, end, name == at.T_START)
+        date(st, begin, end, name == at.T_START)
     st[at.FAST] += 1
     if phase == 4:
-        _metadata(b, f, st, side, begin, end, name)
+        note_metadata(b, st, begin, end, name)
         return np.int64(0)
-    if st[at.MULTIPLY] != st[at.DIVIDE] or f[fields.F_QUOTED_TIME]:
+    if st[at.MULTIPLY] != st[at.DIVIDE] or st[fields.F_QUOTED_TIME]:
         st[at.INEXACT] = 1
     if phase == 1:
         st[at.COMPLETE] += 1
         if name == at.T_END and cat == at.T_DFTRACER:
-            _note(side, st, np.int64(at.END), begin, end)
-    elif phase == 3 or (phase == 2 and f[fields.F_FOLDED]):
+            note(st, np.int64(at.END), begin, end)
+    elif phase == 3 or (phase == 2 and st[fields.F_FOLDED]):
         st[at.AGGREGATED] = 1
     if is_grouped:
-        if groups[group, at.G_COUNT] == 0 and name != 0 and name <= at.LAST_TRANSFER:
-            groups[group, at.G_TRANSFER] = 1 if _is_io(cat, texts, arena) else 0
-        _add_event(groups[group], squares[group], f, st, ts, dur)
+        if groups[place + at.G_COUNT] == 0 and name != 0 and name <= at.LAST_TRANSFER:
+            groups[place + at.G_TRANSFER] = 1 if _is_io(st, cat) else 0
+        add_event(st, group, ts, dur)
+        count_event(st, name, ts, dur, st[fields.F_HAS] & 1 != 0)
         return np.int64(0)
-    row = rows[st[at.ROWS]]
-    row[0], row[1], row[2], row[3] = st[at.LINE], begin, ts, dur
-    row[4], row[5], row[6] = f[fields.F_RET], f[fields.F_OFFSET], f[fields.F_COUNT]
-    row[7], row[8], row[9], row[10] = f[fields.F_PID], f[fields.F_TID], cat, name
-    row[11], row[12], row[13] = host, file, string
-    row[14], row[15] = phase, f[fields.F_HAS]
-    st[at.ROWS] += 1
+    _hand_on(st, begin, ts, dur)
     return np.int64(0)
 
 
+@helper
+def _hand_on(st: Any, begin: np.int64, ts: np.int64, dur: np.int64) -> None:
+    """Make the record a row; see ``ROW_FIELDS``."""
+    rows, row = numbers_at(st[at.AT_ROWS]), st[at.ROWS] * _ROW_SIZE
+    rows[row] = st[at.LINE]
+    rows[row + 1] = begin
+    rows[row + 2] = ts
+    rows[row + 3] = dur
+    for k in range(len(_OF_A_ROW)):
+        rows[row + 4 + k] = st[_OF_A_ROW[k]]
+    st[at.ROWS] += 1
+
+
 @inlined
-def _skipped(b: Any, i: np.int64, st: Any) -> bool:
-    """Count an empty line or a bracket; false where it is anything else."""
-    if byte_at(b, i) == 10:
-        st[at.SKIPPED] += 1
-        return True
-    if (byte_at(b, i) == 91 or byte_at(b, i) == 93) and byte_at(b, i + 1) == 10:
-        st[at.SKIPPED] += 1
-        if byte_at(b, i) == 93:
-            st[at.BRACKET] = 1
-        return True
-    return False
+def _skipped(b: Any, st: Any, i: np.int64) -> bool:
+    """Count a blank line or a bracket, which begins at *i* after its spaces; false where it is
+    anything else."""
+    byte = byte_at(b, i)
+    bracket = byte if byte == 91 or byte == 93 else np.int64(0)
+    if bracket:
+        i += 1
+    if byte_at(b, i) == 13:
+        i += 1
+    if byte_at(b, i) != 10:
+        return False
+    st[at.SKIPPED] += 1
+    if bracket == 93:
+        st[at.BRACKET] = 1
+    return True
 
 
-_BYTES: Final = types.Array(types.uint8, 1, "C", readonly=True)
-_I64: Final = types.int64[::1]
-_I64S: Final = types.int64[:, ::1]
-_I32: Final = types.int32[::1]
-_U64S: Final = types.uint64[::1]
-_F64: Final = types.float64[::1]
-_F64S: Final = types.float64[:, ::1]
-
-
-@numba.njit(
-    types.int64(
-        *(_BYTES, types.int64, _I64, _I64, _I32, _I64S, _U64S, _I64S),
-        *(_I32, _I64S, _F64S, _I64, _I64, _I64S, _I64S, _F64, _I64S, _I64),
-    ),
-    cache=True,
-    error_model="numpy",
-    _nrt=False,
-)
-def scan(
-    b: Any, size: np.int64, st: Any, f: Any, slots: Any, texts: Any, arena: Any, stamps: Any,
-    group_slots: Any, groups: Any, squares: Any, touched: Any, strings: Any,
-    rows: Any, arguments: Any, reals: Any, side: Any, wanted: Any,
-) -> np.int64:  # fmt: skip
+@inlined
+def _scan(b: Any, st: Any, size: np.int64) -> np.int64:
     """Read the lines of ``b[:size]`` from ``st[POSITION]`` on; return why it stopped."""
     while st[at.POSITION] < size:
         begin = st[at.POSITION]
@@ -360,27 +215,24 @@ def scan(
         if byte_at(b, i) == 123:
             mark = st[at.ARGUMENTS]
             st[at.SERIAL] += 1
-            result = read_line(b, i, f, st, slots, texts, arena, stamps, arguments, reals, wanted)
+            result = read_line(b, st, i)
             end = result
             if result >= 0:
-                result = _commit(
-                    b, begin, end, f, st, slots, texts, arena, stamps,
-                    group_slots, groups, squares, touched, strings, rows, side,
-                )  # fmt: skip
+                result = _commit(b, st, begin, end)
             if result < 0:
                 st[at.ARGUMENTS] = mark
-        elif _skipped(b, begin, st):
+        elif _skipped(b, st, i):
             result = np.int64(0)
-            end = _end_of_line(b, begin)
+            end = _end_of_line(b, i)
         if result < 0 and result != fields.SLOW_LINE:
             return -result
         stops = False
         if result < 0:
-            if st[at.SIDE] >= len(side):
+            if st[at.SIDE] >= st[at.ROOM_SIDE]:
                 return np.int64(at.FULL_SIDE)
             end = _end_of_line(b, begin)
-            _note(side, st, np.int64(at.SLOW), begin, end)
-            stops = _may_name_unit(b, begin, end)
+            note(st, np.int64(at.SLOW), begin, end)
+            stops = may_name_unit(b, begin, end)
         st[at.POSITION] = end + 1
         st[at.LINE] += 1
         if stops:
@@ -388,21 +240,53 @@ def scan(
     return np.int64(at.DONE)
 
 
-@numba.njit(types.int64(_BYTES, types.int64, _I64, _I32, _I64S, _U64S), cache=True)
-def enter(b: Any, size: np.int64, st: Any, slots: Any, texts: Any, arena: Any) -> np.int64:
-    """Return the code of the plain text ``b[:size]``, negative where a table is full."""
-    return intern(b, np.int64(0), size, np.int64(at.PLAIN), st, slots, texts, arena)
+@helper
+def _spread_texts(st: Any) -> None:
+    texts, slots, mask = (
+        numbers_at(st[at.AT_TEXTS]),
+        codes_at(st[at.AT_SLOTS]),
+        st[at.ROOM_SLOTS] - 1,
+    )
+    for code in range(1, st[at.TEXTS]):  # the empty one is in no slot
+        slots[free_slot(slots, texts[at.TEXT_SIZE * code], mask)] = code
 
 
-@numba.njit(types.void(_I64S, types.int64, _I32), cache=True)
-def spread_texts(texts: Any, count: np.int64, slots: Any) -> None:
-    """Enter *count* texts (the empty one is none) into empty, larger *slots*."""
-    for code in range(1, count):
-        slots[text_slot(texts[code, 0], slots)] = code
+@helper
+def _spread_bins(st: Any) -> None:
+    bins, slots = numbers_at(st[at.AT_BINS]), codes_at(st[at.AT_BIN_SLOTS])
+    mask = st[at.ROOM_BIN_SLOTS] - 1
+    for row in range(st[at.BINS]):
+        hashed = word_hash(st[at.SEED], bins[row * at.BIN_SIZE + at.B_KEY])
+        slots[free_slot(slots, hashed, mask)] = row + 1
 
 
-@numba.njit(types.void(types.int64, _I64S, types.int64, _I32), cache=True)
-def spread_groups(seed: np.int64, groups: Any, count: np.int64, slots: Any) -> None:
-    """Enter *count* groups into empty, larger *slots*."""
-    for group in range(count):
-        slots[group_slot(seed, group, groups, slots)] = group + 1
+@helper
+def _spread_groups(st: Any) -> None:
+    slots = codes_at(st[at.AT_GROUP_SLOTS])
+    for group in range(st[at.GROUPS]):
+        slots[group_slot(st, group)] = group + 1
+
+
+@numba.njit(
+    types.int64(types.int64),
+    error_model="numpy",
+    _nrt=False,
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+)
+def run(address: np.int64) -> np.int64:
+    """Do what the block at *address* says (``kernel_layout``)."""
+    st = numbers_at(address)
+    b = bytes_at(st[at.AT_BUFFER])
+    operation, operand = st[at.OPERATION], st[at.OPERAND]
+    if operation == at.SCAN:
+        return np.int64(_scan(b, st, operand))
+    if operation == at.ENTER:
+        return np.int64(intern(b, st, np.int64(0), operand, np.int64(at.PLAIN)))
+    if operation == at.SPREAD_TEXTS:
+        _spread_texts(st)
+    elif operation == at.SPREAD_GROUPS:
+        _spread_groups(st)
+    else:
+        _spread_bins(st)
+    return np.int64(0)

@@ -13,6 +13,12 @@ import numpy as np
 
 from dftindexd.index.trace.kernel_layout import (
     ARENA,
+    AT_ARENA,
+    AT_GROUP_SLOTS,
+    AT_GROUPS,
+    AT_SLOTS,
+    AT_TEXTS,
+    AT_TOUCHED,
     CHUNK,
     G_BUCKET,
     G_CAT_NAME,
@@ -24,13 +30,27 @@ from dftindexd.index.trace.kernel_layout import (
     G_TID,
     GROUP_SIZE,
     GROUPS,
+    ROOM_ARENA,
+    ROOM_GROUP_SLOTS,
+    ROOM_GROUPS,
+    ROOM_SLOTS,
+    ROOM_TEXTS,
     SEED,
+    TEXT_SIZE,
     TEXTS,
     TOUCHED,
 )
-from dftindexd.index.trace.kernel_text import helper, inlined, load, low_bytes
+from dftindexd.index.trace.kernel_text import (
+    codes_at,
+    helper,
+    inlined,
+    load,
+    low_bytes,
+    numbers_at,
+    words_at,
+)
 
-__all__ = ("NO_ROOM", "find_group", "group_slot", "intern", "text_slot")
+__all__ = ("NO_ROOM", "find_group", "free_slot", "group_slot", "intern", "plus", "word_hash")
 
 #: A table must grow before the line can be taken.
 NO_ROOM: Final = -1
@@ -40,6 +60,9 @@ _U32: Final = np.uint64(32)
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2: Final = np.uint64(0x94D049BB133111EB)
+_ODD2: Final = np.uint64(0xD6E8FEB86659FD93)
+_ODD3: Final = np.uint64(0xA0761D6478BD642F)
+_UMAX: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @inlined
@@ -55,9 +78,21 @@ def _finish(h: np.uint64) -> np.uint64:
 
 
 @inlined
-def text_slot(hashed: np.int64, slots: Any) -> np.int64:
-    """Return the first free slot for a text with this hash; there must be one."""
-    mask = len(slots) - 1
+def plus(left: np.int64, right: np.int64) -> np.int64:
+    """Add unsigned numbers; the sum stops at the greatest."""
+    total = np.uint64(left) + np.uint64(right)
+    return np.int64(_UMAX if total < np.uint64(left) else total)
+
+
+@inlined
+def word_hash(seed: np.int64, word: np.int64) -> np.int64:
+    """Return the hash of one word."""
+    return np.int64(_finish(_mix(np.uint64(seed), np.uint64(word) * _MIX2)))
+
+
+@inlined
+def free_slot(slots: Any, hashed: np.int64, mask: np.int64) -> np.int64:
+    """Return the first of *slots* that is free for this hash; there must be one."""
     slot = hashed & mask
     while slots[slot] != 0:
         slot = (slot + 1) & mask
@@ -65,16 +100,7 @@ def text_slot(hashed: np.int64, slots: Any) -> np.int64:
 
 
 @inlined
-def intern(
-    b: Any,
-    begin: np.int64,
-    end: np.int64,
-    kind: np.int64,
-    st: Any,
-    slots: Any,
-    texts: Any,
-    arena: Any,
-) -> np.int64:
+def intern(b: Any, st: Any, begin: np.int64, end: np.int64, kind: np.int64) -> np.int64:
     """Return the code of a text of one *kind*, 0 for the empty one, ``NO_ROOM`` without room.
 
     ``texts`` has for each code its hash, the first of its words in *arena*, and its length with the
@@ -90,16 +116,18 @@ def intern(
         i += 8
     last = low_bytes(load(b, i), end - i)
     h = _finish(_mix(h, last))
+    slots, texts, arena = codes_at(st[AT_SLOTS]), numbers_at(st[AT_TEXTS]), words_at(st[AT_ARENA])
     hashed = np.int64(h)
     meta = length | (kind << 32)
-    mask = len(slots) - 1
+    mask = st[ROOM_SLOTS] - 1
     slot = hashed & mask
     while True:
         code = np.int64(slots[slot])
         if code == 0:
             break
-        if texts[code, 0] == hashed and texts[code, 2] == meta:
-            word = texts[code, 1]
+        place = TEXT_SIZE * code
+        if texts[place] == hashed and texts[place + 2] == meta:
+            word = texts[place + 1]
             i = begin
             while end - i > 8 and arena[word] == load(b, i):
                 i += 8
@@ -110,11 +138,12 @@ def intern(
     code = st[TEXTS]
     word = st[ARENA]
     words = (length + 7) >> 3
-    if code >= len(texts) or 2 * code >= len(slots) or word + words > len(arena):
+    if 2 * code >= st[ROOM_SLOTS] or code >= st[ROOM_TEXTS] or word + words > st[ROOM_ARENA]:
         return np.int64(NO_ROOM)
-    texts[code, 0] = hashed
-    texts[code, 1] = word
-    texts[code, 2] = meta
+    place = TEXT_SIZE * code
+    texts[place] = hashed
+    texts[place + 1] = word
+    texts[place + 2] = meta
     i = begin
     while end - i > 8:
         arena[word] = load(b, i)
@@ -131,68 +160,75 @@ def intern(
 def _group_hash(
     seed: np.int64, cat_name: np.int64, hashes: np.int64, pid: np.int64, tid: np.int64, n: np.int64
 ) -> np.int64:
-    h = _mix(np.uint64(seed), np.uint64(cat_name) * _MIX2)
-    h = _mix(h, np.uint64(hashes))
-    h = _mix(h, (np.uint64(pid) << _U32) ^ np.uint64(tid))
-    return np.int64(_finish(_mix(h, np.uint64(n) ^ (np.uint64(pid) >> _U32))))
+    # A product for each word: the processor has them all under way at once.
+    s = np.uint64(seed)
+    h = (np.uint64(cat_name) ^ s) * _ODD + (np.uint64(hashes) + s) * _MIX2
+    h += (np.uint64(pid) + (s >> _U29)) * _MIX + (np.uint64(tid) ^ (s >> _U32)) * _ODD2
+    h += np.uint64(n) * _ODD3
+    h ^= h >> _U32
+    return np.int64(_finish(h))
 
 
 @helper
-def group_slot(seed: np.int64, group: np.int64, groups: Any, slots: Any) -> np.int64:
+def group_slot(st: Any, group: np.int64) -> np.int64:
     """Return the first free slot for an existing group; there must be one."""
-    g = groups[group]
-    hashed = _group_hash(seed, g[G_CAT_NAME], g[G_HASHES], g[G_PID], g[G_TID], g[G_BUCKET])
-    return text_slot(hashed, slots)
+    groups, g = numbers_at(st[AT_GROUPS]), group * GROUP_SIZE
+    hashed = _group_hash(
+        st[SEED],
+        groups[g + G_CAT_NAME],
+        groups[g + G_HASHES],
+        groups[g + G_PID],
+        groups[g + G_TID],
+        groups[g + G_BUCKET],
+    )
+    return free_slot(codes_at(st[AT_GROUP_SLOTS]), hashed, st[ROOM_GROUP_SLOTS] - 1)
 
 
 @inlined
 def find_group(
-    st: Any,
-    groups: Any,
-    slots: Any,
-    touched: Any,
-    cat_name: np.int64,
-    hashes: np.int64,
-    pid: np.int64,
-    tid: np.int64,
-    bucket: np.int64,
+    st: Any, cat_name: np.int64, hashes: np.int64, pid: np.int64, tid: np.int64, bucket: np.int64
 ) -> np.int64:
     """Return the group with this key, a new one (all zeros beside the key) if there is none.
 
     It is marked as occurring in the open chunk, at line 0 so far. ``NO_ROOM``: the table is full.
     """
-    mask = len(slots) - 1
+    groups, slots = numbers_at(st[AT_GROUPS]), codes_at(st[AT_GROUP_SLOTS])
+    mask = st[ROOM_GROUP_SLOTS] - 1
     slot = _group_hash(st[SEED], cat_name, hashes, pid, tid, bucket) & mask
     while True:
         group = np.int64(slots[slot]) - 1
         if group < 0:
             break
+        place = group * GROUP_SIZE
         if (
-            groups[group, G_CAT_NAME] == cat_name
-            and groups[group, G_HASHES] == hashes
-            and groups[group, G_PID] == pid
-            and groups[group, G_TID] == tid
-            and groups[group, G_BUCKET] == bucket
+            groups[place + G_CAT_NAME] == cat_name
+            and groups[place + G_HASHES] == hashes
+            and groups[place + G_PID] == pid
+            and groups[place + G_TID] == tid
+            and groups[place + G_BUCKET] == bucket
         ):
             break
         slot = (slot + 1) & mask
     if group < 0:
         group = st[GROUPS]
-        if group >= len(groups) or 2 * group >= len(slots):
+        if group >= st[ROOM_GROUPS] or 2 * group >= st[ROOM_GROUP_SLOTS]:
             return np.int64(NO_ROOM)
         st[GROUPS] = group + 1
+        place = group * GROUP_SIZE
         slots[slot] = group + 1
         for field in range(GROUP_SIZE):
-            groups[group, field] = 0
-        groups[group, G_CAT_NAME] = cat_name
-        groups[group, G_HASHES] = hashes
-        groups[group, G_PID] = pid
-        groups[group, G_TID] = tid
-        groups[group, G_BUCKET] = bucket
-    if groups[group, G_CHUNK] != st[CHUNK]:
-        groups[group, G_CHUNK] = st[CHUNK]
-        groups[group, G_CHUNK_COUNT] = 0
-        groups[group, G_CHUNK_LINE] = 0
+            groups[place + field] = 0
+        groups[place + G_CAT_NAME] = cat_name
+        groups[place + G_HASHES] = hashes
+        groups[place + G_PID] = pid
+        groups[place + G_TID] = tid
+        groups[place + G_BUCKET] = bucket
+    place = group * GROUP_SIZE
+    if groups[place + G_CHUNK] != st[CHUNK]:
+        groups[place + G_CHUNK] = st[CHUNK]
+        groups[place + G_CHUNK_COUNT] = 0
+        groups[place + G_CHUNK_LINE] = 0
+        touched = numbers_at(st[AT_TOUCHED])
         touched[st[TOUCHED]] = group
         st[TOUCHED] += 1
     return group

@@ -17,6 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 __all__ = (
+    "INLINED",
     "V_BAD",
     "V_BIG",
     "V_FALSE",
@@ -26,18 +27,26 @@ __all__ = (
     "V_NULL",
     "V_TEXT",
     "V_TRUE",
+    "bit_length",
+    "bits_of",
     "byte_at",
+    "bytes_at",
+    "codes_at",
     "digits_end",
     "eight_digits",
     "first_byte",
+    "float_of",
     "helper",
     "inlined",
     "load",
     "low_bytes",
     "number_end",
+    "numbers_at",
+    "reals_at",
     "skip_nested",
     "text_end",
     "whole_number",
+    "words_at",
 )
 
 V_BAD: Final = -1
@@ -83,8 +92,39 @@ _OPTIONS: Final[dict[str, Any]] = {
     "_nrt": False,  # nothing is allocated, so nothing needs to be counted
 }
 helper: Final = numba.njit(**_OPTIONS)
-#: The same for a small function, or one with a single caller: it becomes part of its caller.
-inlined: Final = numba.njit(forceinline=True, **_OPTIONS)
+
+#: The functions that become part of their callers, when the whole is optimised.
+INLINED: Final[list[Any]] = []
+
+
+def inlined(function: Any) -> Any:
+    """Mark a small function, or one with a single caller: it becomes part of its caller."""
+    compiled = helper(function)
+    INLINED.append(compiled)
+    return compiled
+
+
+def _pointer_to(item: Any) -> Any:
+    """Return what makes a pointer from an address."""
+    result = types.CPointer(item)
+
+    @intrinsic
+    def pointer(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(result))
+
+        return result(types.int64), generate
+
+    return pointer
+
+
+#: The arrays of ``kernel_layout`` by their addresses: of 8, 32 and 64 bits, signed and not, and of
+#: floating point numbers.
+bytes_at: Final = _pointer_to(types.uint8)
+codes_at: Final = _pointer_to(types.int32)
+numbers_at: Final = _pointer_to(types.int64)
+words_at: Final = _pointer_to(types.uint64)
+reals_at: Final = _pointer_to(types.float64)
 
 
 @intrinsic
@@ -94,8 +134,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         from llvmlite import ir
 
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        place = builder.gep(data, [args[1]])
+        place = builder.gep(args[0], [args[1]])
         word = builder.bitcast(place, ir.IntType(64).as_pointer())
         return builder.load(word, align=1)
 
@@ -107,10 +146,29 @@ def byte_at(typing: Any, array: Any, index: Any) -> Any:
     """Return the byte at *index*, which counts from the beginning."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.zext(builder.load(builder.gep(data, [args[1]])), args[1].type)
+        return builder.zext(builder.load(builder.gep(args[0], [args[1]])), args[1].type)
 
     return types.int64(array, types.int64), generate
+
+
+@intrinsic
+def float_of(typing: Any, bits: Any) -> Any:
+    """Return the number whose bits are those of an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(types.float64))
+
+    return types.float64(types.int64), generate
+
+
+@intrinsic
+def bits_of(typing: Any, number: Any) -> Any:
+    """Return the bits of a floating point number as an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), generate
 
 
 @intrinsic
@@ -121,6 +179,22 @@ def _trailing_zeros(typing: Any, value: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def _leading_zeros(typing: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from llvmlite import ir
+
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+@inlined
+def bit_length(number: np.int64) -> np.int64:
+    """Return how many bits *number*, not negative, takes."""
+    return np.int64(64 - _leading_zeros(number))
 
 
 @inlined

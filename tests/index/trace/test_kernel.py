@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dftindexd.index.model import AggregationTier, TierConfig
-from dftindexd.index.tiers.aggregation_schema import batch_from_ipc
+from dftindexd.index.tiers.aggregation_schema import row_schema
+from tests.index.tiers.reading import frame_rows
 
 from .comparing import assert_same, both_ways, fast_lines
 from .parsing import event, gzip_member, lines_of
@@ -28,6 +29,7 @@ _CONFIGURATIONS = (
     TierConfig(chunk_bytes=60_000, aggregation=AggregationTier(bucket_by="start", interval_us=0)),
     TierConfig(
         chunk_bytes=50_000,
+        arguments=("epoch", "mode", "count", "hhash"),
         aggregation=AggregationTier(
             group_keys=("mode", "fname", "ret", "hhash"),
             custom_metric_fields=("count", "count_sum", "dur_sum", "fhash", "user_pct"),
@@ -295,7 +297,7 @@ def test_durations_of_aggregated_records_are_in_microseconds(tmp_path: Path) -> 
     fast, slow = both_ways(path)
     assert_same(fast, slow)
     value = next(value for family, _, value in fast.rows if family == "aggregation")
-    (row,) = batch_from_ipc(value).to_pylist()
+    (row,) = frame_rows(row_schema(AggregationTier()), value)
     assert [row[f"dur_{what}"] for what in ("total", "min", "max")] == [9, 1, 8]
     assert (row["ts"], row["size_total"]) == (5, 7000)
 

@@ -13,8 +13,9 @@ from dftindexd.index.trace.kernel_cache import KernelCacheError, cache_root
 
 _PREPARE = (
     "import os, sys; from dftindexd.index.trace import kernel_cache; "
-    "kernel_cache._compile = lambda directory: print(directory); "
-    "kernel_cache.prepare(os.environ, int(sys.argv[1]))"
+    "kernel_cache.build = lambda: kernel_cache.MachineCode('symbol', b'code'); "
+    "kernel_cache._write = lambda path, code: print(os.path.dirname(path)); "
+    "kernel_cache.compile_once(os.environ, int(sys.argv[1]))"
 )
 
 
@@ -60,3 +61,32 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     done = _prepare(tmp_path / "file")
     assert f"cannot make {tmp_path / 'file'}" in done.stderr
     assert "set CACHE_DIRECTORY" in done.stderr
+
+
+def _run(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os; from dftindexd.index.trace import kernel_cache; " + code,
+        ],
+        env=dict(os.environ, CACHE_DIRECTORY=str(directory), PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_kernel_that_was_never_compiled_is_an_error_that_says_so(tmp_path: Path) -> None:
+    done = _run("kernel_cache.load()", tmp_path)
+    assert "no compiled kernel" in done.stderr
+    assert str(tmp_path) in done.stderr
+
+
+def test_a_damaged_file_of_machine_code_is_never_run(tmp_path: Path) -> None:
+    write = "d = kernel_cache._usable_directory(os.environ, os.geteuid()); "
+    write += "kernel_cache._write(kernel_cache._path(d), kernel_cache.MachineCode('s', b'code')); "
+    assert _run(write + "print(kernel_cache.is_compiled(os.environ))", tmp_path).stdout == "True\n"
+    (file,) = tmp_path.glob("kernel-*/kernel-*")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert "no compiled kernel" in _run("kernel_cache.load()", tmp_path).stderr
