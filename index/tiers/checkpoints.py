@@ -3,12 +3,12 @@
 One row a segment in ``checkpoints``, key ``segment_key(segment)``, value MessagePack: a map of
 columns, one element a chunk. A chunk's text is ``uc_offset .. uc_offset + uc_size``, whole lines.
 To read it, begin to inflate at byte ``c_offset`` of the file and drop the first ``skip`` bytes of
-text: its first line may begin inside a member. ``c_size`` reaches to the end of the member that
-holds its last byte. In a plain trace the two kinds of offsets are the same and ``skip`` is 0.
+text: its first line may begin inside a member. No byte at or after ``c_offset + c_size`` is needed.
+In a plain trace the two kinds of offsets are the same and ``skip`` is 0.
 
-``bits`` and ``window`` are those of a seek point inside a member: how many bits of the byte before
-``c_offset`` belong to it, and the 32 KiB of text before it. At a member's start, where all chunks
-begin now, they are 0 and empty.
+Inflating begins at a member's header, or at a seek point inside a large member. A seek point has
+``bits``, how many bits of the byte before ``c_offset`` belong to it (0 to 7, the upper ones), and
+``window``, the 32 KiB of text before it, packed with zlib. At a header they are 0 and empty.
 """
 
 from __future__ import annotations

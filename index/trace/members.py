@@ -16,7 +16,14 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from isal import isal_zlib
 
-from dftindexd.index.trace.recovery import GZIP_BITS, InflateError, MemberSearch, salvage
+from dftindexd.index.trace.recovery import (
+    GZIP,
+    Bytes,
+    Format,
+    InflateError,
+    MemberSearch,
+    salvage,
+)
 from dftindexd.index.trace.trace_file import GZIP_MAGIC, TraceFile
 
 __all__ = (
@@ -27,6 +34,8 @@ __all__ = (
     "MemberState",
     "Note",
     "OpenMemberError",
+    "inflate",
+    "member_text",
     "plain_stretches",
     "settled_members",
 )
@@ -132,6 +141,13 @@ def settled_members(
         yield end._replace(closed=closed)
 
 
+def member_text(file: TraceFile, begin: int) -> Iterator[bytes]:
+    """Give the text of the members from *begin* on in pieces, the same as a parse gets it."""
+    for _, body in _members(file, begin):
+        if not isinstance(body, Note):
+            yield from (event for event in body if isinstance(event, bytes))
+
+
 _Body: TypeAlias = Iterator[bytes | MemberEnd | Note]
 
 
@@ -170,7 +186,7 @@ class _EndSeen:
 
 
 def _body(file: TraceFile, begin: int, search: MemberSearch) -> _Body:
-    state, end = yield from _inflate(file, begin)
+    state, end = yield from inflate(file, begin)
     if state != "corrupt":
         yield MemberEnd(end, state, closed=state == "complete")
         return
@@ -182,9 +198,11 @@ def _body(file: TraceFile, begin: int, search: MemberSearch) -> _Body:
     yield MemberEnd(file.size if found is None else found, "corrupt", closed=found is not None)
 
 
-def _inflate(file: TraceFile, begin: int) -> Generator[bytes, None, tuple[MemberState, int]]:
-    """Yield one member's text; return its state and where it ends."""
-    inflater = isal_zlib.decompressobj(wbits=GZIP_BITS)
+def inflate(
+    file: Bytes, begin: int, stream: Format = GZIP
+) -> Generator[bytes, None, tuple[MemberState, int]]:
+    """Yield the text of one compressed stream, a member's; return its state and where it ends."""
+    inflater = isal_zlib.decompressobj(wbits=stream.wbits, zdict=stream.window)
     position = begin
     delivered = 0
     feed_size = _FIRST_FEED
@@ -199,7 +217,7 @@ def _inflate(file: TraceFile, begin: int) -> Generator[bytes, None, tuple[Member
         try:
             text = inflater.decompress(feed, _PIECE)
         except InflateError:
-            yield from salvage(file, begin, delivered)
+            yield from salvage(file, begin, delivered, stream)
             return "corrupt", position
         if text:
             delivered += len(text)

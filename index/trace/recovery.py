@@ -10,16 +10,38 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from isal import isal_zlib
 
 from dftindexd.index.trace.trace_file import GZIP_MAGIC, TraceFile
 
-__all__ = ("GZIP_BITS", "InflateError", "MemberSearch", "salvage")
+__all__ = ("GZIP", "GZIP_BITS", "Bytes", "Format", "InflateError", "MemberSearch", "salvage")
 
 #: ``wbits`` of a gzip stream.
 GZIP_BITS: Final = 31
+
+
+class Bytes(Protocol):
+    """Bytes that can be read from anywhere, such as a trace file's."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to *length* bytes from *offset*; fewer at the end."""
+
+
+class Format(NamedTuple):
+    """How a compressed stream begins: with the header that ``wbits`` says, after ``window``."""
+
+    wbits: int
+    window: bytes = b""
+
+
+#: A gzip member from its header on.
+GZIP: Final = Format(GZIP_BITS)
 
 #: What the fast inflater raises; its stubs call the class an instance.
 InflateError = cast("type[Exception]", isal_zlib.error)
@@ -33,9 +55,9 @@ _SEARCH_BUDGET: Final = 256 << 20
 _CHECK_PIECE: Final = 64 << 10
 
 
-def salvage(file: TraceFile, begin: int, delivered: int) -> Iterator[bytes]:
-    """Yield the text of the member at *begin* up to its fault, less its first *delivered* bytes."""
-    inflater = zlib.decompressobj(GZIP_BITS)
+def salvage(file: Bytes, begin: int, delivered: int, stream: Format = GZIP) -> Iterator[bytes]:
+    """Yield the text of the stream at *begin* up to its fault, less its first *delivered* bytes."""
+    inflater = zlib.decompressobj(stream.wbits, zdict=stream.window)
     position = begin
     to_skip = delivered
     while not inflater.eof and (feed := file.read(position, _FEED)):

@@ -16,10 +16,16 @@ _DIGESTED: Final = 4096
 
 
 class Place(NamedTuple):
-    """A place where inflating can begin, in the file and in the text."""
+    """A place where inflating can begin, in the file and in the text.
+
+    A seek point inside a gzip member has ``bits`` bits of the byte before ``c_offset``, and in
+    ``window`` the packed text before it; both are empty at the beginning of a member.
+    """
 
     c_offset: int
     uc_offset: int
+    bits: int = 0
+    window: bytes = b""
 
 
 class Places:
@@ -54,14 +60,15 @@ class Places:
 def resume_point(file: TraceFile, place: Place, line_offset: int, line: int) -> ResumePoint:
     """Return the point from which the text at *line_offset* on is to be read again."""
     head_bytes = min(file.size, _DIGESTED)
+    head = _digest(file, 0, head_bytes)
     return ResumePoint(
         c_offset=place.c_offset,
         uc_offset=place.uc_offset,
         line_offset=line_offset,
         line=line,
-        head=_digest(file, 0, head_bytes),
+        head=head,
         head_bytes=head_bytes,
-        tail=_tail_digest(file, place.c_offset),
+        tail=head if place.c_offset == head_bytes else _tail_digest(file, place.c_offset),
     )
 
 

@@ -21,15 +21,19 @@ __all__ = ("GZIP_MAGIC", "TraceFile", "open_trace")
 #: The first bytes of a gzip member: the magic and the method "deflate".
 GZIP_MAGIC: Final = b"\x1f\x8b\x08"
 
+#: A file that is no longer is read at once: each part of a small trace is asked for several times.
+_AT_ONCE: Final = 64 << 10
+
 
 class TraceFile:
     """A readable range of bytes: the file behind *fd* up to ``size``."""
 
-    __slots__ = ("_fd", "size", "stamp")
+    __slots__ = ("_fd", "_whole", "size", "stamp")
 
     def __init__(self, fd: int) -> None:
         status = os.fstat(fd)
         self._fd = fd
+        self._whole: bytes | None = None
         self.stamp = FileStamp(
             status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         )
@@ -38,7 +42,13 @@ class TraceFile:
     def read(self, offset: int, length: int) -> bytes:
         """Return up to *length* bytes from *offset*; fewer at the end, or where the file shrank."""
         wanted = min(length, self.size - offset)
-        return os.pread(self._fd, wanted, offset) if wanted > 0 else b""
+        if wanted <= 0:
+            return b""
+        if self.size > _AT_ONCE:
+            return os.pread(self._fd, wanted, offset)
+        if self._whole is None:
+            self._whole = os.pread(self._fd, self.size, 0)
+        return self._whole[offset : offset + wanted]
 
     def is_gzip(self) -> bool:
         """Tell by content whether this is gzip; the first byte of a header is enough."""
