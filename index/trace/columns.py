@@ -7,6 +7,7 @@ they go to the hash tables and the trace's facts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,18 @@ class Interner:
         if found is None:
             found = self._codes[text] = len(self.texts)
             self.texts.append(text)
+        return found
+
+    def codes(self, texts: Iterable[str]) -> list[int]:
+        """Return the code of each of *texts*."""
+        known, listed = self._codes, self.texts
+        found = []
+        for text in texts:
+            code = known.get(text)
+            if code is None:
+                code = known[text] = len(listed)
+                listed.append(text)
+            found.append(code)
         return found
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ size from it. A time stamp that is missing or no number leaves ``HAS_TS`` unset.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -69,6 +70,9 @@ _NO_ARGS: Final[Record] = {}
 _DURATIONS: Final = frozenset({"dur", "dur_sum", "dur_min", "dur_max"})
 _IN_COLUMNS: Final = frozenset({"hhash", "fhash", "cmd_hash", "exec_hash"})
 
+#: What a line holds that is not blank: such lines may come by the million and are only counted.
+_CONTENT: Final = re.compile(rb"[^ \t\r\n][^\n]*")
+
 _decode_json: Final = msgspec.json.Decoder().decode
 
 
@@ -107,11 +111,13 @@ class _Block:
     exact: bool = True
 
 
-def wanted_arguments(config: AggregationTier | None) -> tuple[str, ...]:
-    """Return the arguments that the configuration names, each once."""
-    if config is None:
-        return ()
-    return tuple(dict.fromkeys((*config.group_keys, *config.custom_metric_fields)))
+def wanted_arguments(
+    config: AggregationTier | None, arguments: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return the arguments that the configuration and *arguments* name, each once."""
+    if config is not None:
+        arguments = (*config.group_keys, *config.custom_metric_fields, *arguments)
+    return tuple(dict.fromkeys(arguments))
 
 
 class BlockDecoder:
@@ -135,14 +141,18 @@ class BlockDecoder:
 
     def decode(self, lines: Lines) -> DecodedBlock:
         """Return the records of *lines* and how each line counts."""
-        texts = lines.text.split(b"\n")
-        if not texts[-1]:
-            texts.pop()
-        position = lines.uc_offset
-        for number, text in enumerate(texts, lines.line):
-            self.read_line(text, number, position)
-            position += len(text) + 1
-        return self.take_block(len(texts))
+        text = lines.text
+        total = text.count(b"\n") + (text != b"" and not text.endswith(b"\n"))
+        number, after = lines.line, 0
+        read = 0
+        for content in _CONTENT.finditer(text):
+            begin = max(text.rfind(b"\n", after, content.start()) + 1, after)
+            number += text.count(b"\n", after, begin)
+            self.read_line(text[begin : content.end()], number, lines.uc_offset + begin)
+            number, after = number + 1, content.end() + 1
+            read += 1
+        self._block.skipped += total - read
+        return self.take_block(total)
 
     def read_line(self, text: bytes, number: int, position: int) -> None:
         """Read one line; *position* is where it begins, *number* counts the lines before it."""
@@ -208,7 +218,7 @@ class BlockDecoder:
         else:
             phase = PHASE_OTHER
         if phase == _METADATA or phase_mark is _ABSENT:
-            return self._add_other(record, args, is_metadata=phase == _METADATA)
+            return self._add_other(record, args, number, is_metadata=phase == _METADATA)
 
         times = self._times(record, args)
         if times is None:
@@ -306,7 +316,7 @@ class BlockDecoder:
             0 if shash is None else code(hash_text(shash)),
         )
 
-    def _add_other(self, record: Record, args: Record, *, is_metadata: bool) -> bool:
+    def _add_other(self, record: Record, args: Record, number: int, *, is_metadata: bool) -> bool:
         """Take what is no row: metadata, and objects without ``ph``, which are only findable."""
         if _is_rejected(record):
             return False
@@ -315,7 +325,9 @@ class BlockDecoder:
         name = name if isinstance(name, str) else ""
         cat = cat if isinstance(cat, str) else ""
         pid, tid, hhash, fhash, shash = self._identity(record, args)
-        block.others.append(PACK_OTHER(pid, tid, code(cat), code(name), hhash, fhash, shash))
+        block.others.append(
+            PACK_OTHER(number, pid, tid, code(cat), code(name), hhash, fhash, shash)
+        )
         if "ts" in record or "dur" in record:
             block.exact = False
         if not is_metadata:

@@ -31,12 +31,14 @@ class FactsCollector:
     unit: tracers write it before any event.
     """
 
-    __slots__ = ("_aggregated", "_facts", "scale", "undated")
+    __slots__ = ("_aggregated", "_facts", "scale", "undated", "units")
 
     def __init__(self, facts: TraceFacts) -> None:
         self._facts = facts
         self._aggregated = False
         self.scale = TIME_SCALES[facts.time_metric]
+        #: How often the unit changed.
+        self.units = 0
         #: Whether the generation is still unknown, so that records are worth a look.
         self.undated = not facts.generation
 
@@ -51,6 +53,7 @@ class FactsCollector:
     def see_time_metric(self, metric: object) -> None:
         """Note the unit of times; an unknown one is left alone."""
         if metric == "US" or metric == "NS" or metric == "MS" or metric == "SEC":
+            self.units += metric != self._facts.time_metric
             self._facts = msgspec.structs.replace(self._facts, time_metric=metric)
             self.scale = TIME_SCALES[metric]
 

@@ -44,6 +44,11 @@ class NameCollector:
         }
         self._hashes: dict[str, str] = {}
 
+    @property
+    def held(self) -> int:
+        """How many names there are."""
+        return sum(map(len, self._by_kind.values()))
+
     def see(self, kind: str, args: Record) -> None:
         """Take a metadata record; kinds without a table and lists as values are passed over."""
         table = self._by_kind.get(kind)

@@ -49,6 +49,7 @@ _RECORD: Final = np.dtype(
 _CODE: Final = np.dtype("<i4")
 _OTHER: Final = np.dtype(
     [
+        ("line", "<i8"),
         ("pid", "<u8"),
         ("tid", "<u8"),
         ("cat", "<i4"),
@@ -61,12 +62,12 @@ _OTHER: Final = np.dtype(
 
 #: Packs a record's values in the order of the fields above; all must be in range.
 PACK_RECORD: Final = struct.Struct("<7q2Q5i2B").pack
-PACK_OTHER: Final = struct.Struct("<2Q5i").pack
+PACK_OTHER: Final = struct.Struct("<q2Q5i").pack
 
 OTHER_FIELDS: Final = _OTHER.names or ()
 
-#: Objects that are no rows, metadata above all: an array with the fields ``pid``, ``tid``, ``cat``,
-#: ``name``, ``hhash``, ``fhash`` and ``shash``, as in :class:`RecordColumns`.
+#: Objects that are no rows, metadata above all: an array with the fields ``line``, ``pid``,
+#: ``tid``, ``cat``, ``name``, ``hhash``, ``fhash`` and ``shash``, as in :class:`RecordColumns`.
 Others: TypeAlias = npt.NDArray[np.void]
 
 

@@ -3,61 +3,91 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dftindexd.index.errors import StoreDamagedError
-from dftindexd.index.model import Row
-from dftindexd.index.store.layout import CHUNK_BLOOM, FILE_BLOOM
+from dftindexd.index.model import Row, TierConfig
+from dftindexd.index.store.layout import CHUNK_BLOOM, FILE_BLOOM, segment_key
 from dftindexd.index.tiers.bloom import (
     DIMENSIONS,
     BloomBuilder,
-    Filters,
-    bloom_key,
-    decode_filters,
+    Blooms,
+    decode_blooms,
     probe,
 )
+from dftindexd.index.tiers.chunk_contents import ChunkContents
 
 from .records import Blocks, metadata, record
 
 
-def _filters(rows: list[Row], family: str, dimension: str) -> Filters:
+def _blooms(rows: list[Row], family: str = CHUNK_BLOOM) -> Blooms:
     values = {(found, key): value for found, key, value in rows}
-    return decode_filters(values[family, bloom_key(5, dimension)])
+    return decode_blooms(values[family, segment_key(5)])
 
 
-def _rows(*chunks: list[str]) -> list[Row]:
-    blocks, builder = Blocks(), BloomBuilder()
+def _rows(*chunks: list[str], rate: float = 0.01, arguments: tuple[str, ...] = ()) -> list[Row]:
+    blocks = Blocks(arguments)
+    builder = BloomBuilder(rate, arguments, blocks.texts)
     for chunk in chunks:
+        contents = ChunkContents([blocks.texts.code(name) for name in arguments])
         for line in chunk:
             block = blocks.decode(line)
-            builder.add(block.columns, block.others)
-        builder.end_chunk()
-    return builder.rows(5, blocks.texts)
+            contents.add(block.columns, block.others)
+        builder.end_chunk(contents)
+    return builder.rows(5)
+
+
+def _chunks(blooms: Blooms, dimension: str, value: object) -> list[bool]:
+    return [blooms.may_have(chunk, dimension, value) for chunk in range(len(blooms))]
 
 
 def test_each_chunk_and_the_segment_have_a_filter_in_every_dimension() -> None:
     rows = _rows([record("read")], [record("write", pid=9)], [])
-    assert len(rows) == 2 * len(DIMENSIONS)
-    for dimension in DIMENSIONS:
-        assert len(_filters(rows, CHUNK_BLOOM, dimension)) == 3
-        assert len(_filters(rows, FILE_BLOOM, dimension)) == 1
-    names = _filters(rows, CHUNK_BLOOM, "name")
-    assert names.may_match("name", "read").tolist() == [True, False, False]
-    assert _filters(rows, CHUNK_BLOOM, "pid").may_match("pid", 9).tolist() == [False, True, False]
-    hashes = _filters(rows, CHUNK_BLOOM, "fhash")
-    assert hashes.may_match("fhash", "fwrite").tolist() == [False, True, False]
-    assert _filters(rows, FILE_BLOOM, "name").may_match("name", "write").tolist() == [True]
+    assert [family for family, _, _ in rows] == [CHUNK_BLOOM, FILE_BLOOM]
+    chunks, whole = _blooms(rows), _blooms(rows, FILE_BLOOM)
+    assert (len(chunks), len(whole)) == (3, 1)
+    assert all(blooms.has_dimension(name) for blooms in (chunks, whole) for name in DIMENSIONS)
+    assert _chunks(chunks, "name", "read") == [True, False, False]
+    assert _chunks(chunks, "pid", 9) == [False, True, False]
+    assert _chunks(chunks, "fhash", "fwrite") == [False, True, False]
+    assert _chunks(whole, "name", "write") == [True]
+    assert _chunks(whole, "name", "lseek") == [False]
+
+
+def test_a_segment_of_one_chunk_has_its_filters_once() -> None:
+    assert [family for family, _, _ in _rows([record("read")])] == [CHUNK_BLOOM]
 
 
 def test_metadata_and_records_without_ph_are_never_pruned() -> None:
     rows = _rows([record("read")], [metadata("HH", "node", "aa")], ['{"name":"lost","tid":4}'])
-    names = _filters(rows, CHUNK_BLOOM, "name")
-    assert names.may_match("name", "HH").tolist() == [False, True, False]
-    assert names.may_match("name", "lost").tolist() == [False, False, True]
-    assert _filters(rows, CHUNK_BLOOM, "pid").may_match("pid", 77.0).tolist()[1]
+    chunks = _blooms(rows)
+    assert _chunks(chunks, "name", "HH") == [False, True, False]
+    assert _chunks(chunks, "name", "lost") == [False, False, True]
+    assert _chunks(chunks, "pid", 77.0)[1]
+
+
+def test_categories_are_found_without_regard_to_case() -> None:
+    chunks = _blooms(_rows([record("read", cat="PosIX")]))
+    assert _chunks(chunks, "cat", "POSIX") == _chunks(chunks, "cat", "posix") == [True]
+    assert _chunks(chunks, "cat", "stdio") == [False]
+
+
+def test_arguments_that_are_named_have_filters_of_texts_and_numbers() -> None:
+    lines = [
+        '{"ph":1,"name":"a","args":{"step":5,"mode":"rw","on":true}}',
+        '{"ph":1,"name":"a","args":{"step":2.5,"mode":7,"other":9}}',
+    ]
+    chunks = _blooms(_rows(lines, arguments=("step", "mode", "on")))
+    for name, value in (("step", 5), ("step", 5.0), ("step", 2.5), ("mode", "rw"), ("on", 1)):
+        assert _chunks(chunks, f"args.{name}", value) == [True]
+    assert _chunks(chunks, "args.step", 6) == [False]
+    assert _chunks(chunks, "args.mode", "5") == [False]
+    assert not chunks.has_dimension("args.other")
+    assert _chunks(chunks, "args.other", 1) == [True]
 
 
 @pytest.mark.parametrize(
@@ -72,14 +102,17 @@ def test_metadata_and_records_without_ph_are_never_pruned() -> None:
         ("name", ""),
         ("hhash", None),
         ("hhash", True),
+        ("args.step", None),
+        ("args.step", float("inf")),
+        ("args.step", 10**400),
     ],
 )
 def test_a_value_that_lines_may_hold_in_another_form_is_never_pruned(
     dimension: str, value: object
 ) -> None:
     assert probe(dimension, value) is None
-    rows = _rows([record("read")])
-    assert _filters(rows, CHUNK_BLOOM, dimension).may_match(dimension, value).tolist() == [True]
+    rows = _rows([record("read")], arguments=("step",))
+    assert _chunks(_blooms(rows), dimension, value) == [True]
 
 
 def test_a_number_is_looked_up_as_the_decimal_text_of_a_hash() -> None:
@@ -94,24 +127,44 @@ _names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=
 def test_what_is_there_is_always_found(names: list[str], pids: list[int]) -> None:
     lines = [json.dumps({"ph": 1, "name": name}) for name in names]
     lines += [json.dumps({"ph": 1, "pid": pid}) for pid in pids]
-    rows = _rows(lines)
-    assert all(_filters(rows, FILE_BLOOM, "name").may_match("name", name)[0] for name in names)
-    assert all(_filters(rows, FILE_BLOOM, "pid").may_match("pid", pid)[0] for pid in pids)
+    rows = _rows(lines, [])
+    for blooms in (_blooms(rows), _blooms(rows, FILE_BLOOM)):
+        assert all(blooms.may_have(0, "name", name) for name in names)
+        assert all(blooms.may_have(0, "pid", pid) for pid in pids)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.01, 0.001])
 @pytest.mark.parametrize("count", [1, 20, 1000, 20_000])
-def test_at_most_one_in_a_hundred_other_values_is_claimed(count: int) -> None:
-    rows = _rows([record(f"name {number}", pid=number) for number in range(count)])
+def test_at_most_the_rate_of_other_values_is_claimed(count: int, rate: float) -> None:
+    rows = _rows([record(f"name {number}", pid=number) for number in range(count)], rate=rate)
+    blooms = _blooms(rows)
     for dimension, others in (
         ("name", [f"other {number}" for number in range(3000)]),
         ("pid", range(10**6, 10**6 + 3000)),
     ):
-        filters = _filters(rows, FILE_BLOOM, dimension)
-        claimed = sum(bool(filters.may_match(dimension, other)[0]) for other in others)
-        assert claimed <= 30
+        claimed = sum(blooms.may_have(0, dimension, other) for other in others)
+        assert claimed <= 3000 * rate + 3 * (3000 * rate) ** 0.5
 
 
-@pytest.mark.parametrize("value", [b"", b"\xc0", b"\x82\xa6blocks\x91\x02\xa5words\xc4\x00"])
+def test_a_lower_rate_costs_more_bits() -> None:
+    lines = [record(f"name {number}") for number in range(2000)]
+    sizes = [len(_rows(lines, rate=rate)[0][2]) for rate in (0.1, 0.01, 0.001)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2] / 2
+
+
+@pytest.mark.parametrize(
+    "config", [{"bloom_rate": 0.0}, {"bloom_rate": 0.9}, {"arguments": ("a.b",)}]
+)
+def test_a_configuration_out_of_range_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        TierConfig(**config)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"\xc0", b"\x93\x91\xa4name\x91\x91\x01\xc4\x00", b"\x93\x90\x90\xc4\x00"],
+)
 def test_a_damaged_row_is_named(value: bytes) -> None:
     with pytest.raises(StoreDamagedError, match="bloom filters do not decode"):
-        decode_filters(value)
+        decode_blooms(value)
