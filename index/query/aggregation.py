@@ -22,6 +22,8 @@ from dftindexd.index.query.answers import (
     extra_names,
     metric_names,
     metric_statistics,
+    percentile_column,
+    percentile_names,
     sample_mean,
     sample_std,
 )
@@ -73,6 +75,9 @@ def read_aggregation(
             made = to_arrow(metric_statistics(columns, quantity, suffix))
             integral = suffix in ("total", "min", "max")
             arrays[f"{prefix}_{suffix}"] = made.cast(pa.uint64()) if integral else made
+    for name, (quantity, quantile) in percentile_names(tier).items():
+        sketch = rows.sketches[quantity]
+        arrays[name] = to_arrow(percentile_column(sketch, columns, quantity, quantile))
     return pa.table(arrays)
 
 
@@ -139,5 +144,5 @@ def dfanalyzer_table(
     metrics = tuple(
         f"{prefix}_{suffix}" for prefix in metric_names(tier) for suffix in STATISTIC_SUFFIXES
     )
-    names = (*FINE_COLUMNS, *extras, *metrics)
+    names = (*FINE_COLUMNS, *extras, *metrics, *percentile_names(tier))
     return pa.table({name: to_arrow(frame[name]) for name in names})

@@ -14,8 +14,14 @@ from dftindexd.index.model import AggregationTier
 from dftindexd.index.query.columns import Column, Frame, NumberColumn, TextColumn
 from dftindexd.index.query.io_categories import IO_CATEGORY_TABLES, OTHER, IoCategoryTable
 from dftindexd.index.query.rows import Kind, Rows
-from dftindexd.index.tiers.aggregation_schema import NO_BUCKET, extra_column, metric_column
+from dftindexd.index.tiers.aggregation_schema import (
+    NO_BUCKET,
+    STATISTICS,
+    extra_column,
+    metric_column,
+)
 from dftindexd.index.tiers.groups import Array, Columns, group_rows
+from dftindexd.index.tiers.sketches import PERCENTILES, Sketch
 
 __all__ = (
     "FINE_COLUMNS",
@@ -27,6 +33,8 @@ __all__ = (
     "extra_names",
     "metric_names",
     "metric_statistics",
+    "percentile_column",
+    "percentile_names",
     "sample_mean",
     "sample_std",
     "time_range_column",
@@ -49,7 +57,7 @@ _TAKEN = frozenset(
         *("name", "hhash", "fhash", "time_bucket", "batch_type", "ts", "te", "time_sq", "size_sq"),
         *("time_call_min", "time_call_max", "size_call_min", "size_call_max"),
         *(f"{quantity}_{suffix}" for quantity in ("dur", "size", "offset", "time")
-          for suffix in STATISTIC_SUFFIXES),
+          for suffix in (*STATISTIC_SUFFIXES, *PERCENTILES)),
     )
 )  # fmt: skip
 
@@ -98,7 +106,8 @@ def metric_names(tier: AggregationTier) -> dict[str, str]:
     taken = _TAKEN | extra_names(tier).keys()
     names: dict[str, str] = {}
     for field in tier.custom_metric_fields:
-        clash = any(f"{field}_{suffix}" in taken for suffix in STATISTIC_SUFFIXES)
+        suffixes = (*STATISTIC_SUFFIXES, *PERCENTILES)
+        clash = any(f"{field}_{suffix}" in taken for suffix in suffixes)
         names[f"args.{field}" if clash else field] = metric_column(field)
     return names
 
@@ -135,6 +144,26 @@ def metric_statistics(columns: Columns, quantity: str, suffix: str) -> NumberCol
         std = sample_std(columns, quantity)
         return NumberColumn(std, seen & ~np.isnan(std))
     return NumberColumn(to_int64(columns[f"{quantity}_{suffix}"]), seen)
+
+
+def percentile_names(tier: AggregationTier) -> dict[str, tuple[str, float]]:
+    """Return the columns of the percentiles in answers: the quantity and the quantile of each."""
+    if not tier.percentiles:
+        return {}
+    prefixes = {quantity: quantity for quantity in STATISTICS} | metric_names(tier)
+    return {
+        f"{prefix}_{suffix}": (quantity, quantile)
+        for prefix, quantity in prefixes.items()
+        for suffix, quantile in PERCENTILES.items()
+    }
+
+
+def percentile_column(
+    sketch: Sketch, columns: Columns, quantity: str, quantile: float
+) -> NumberColumn:
+    """Return a percentile of the quantity that *sketch* is of, null where it has no sample."""
+    least, greatest = (columns[f"{quantity}_{suffix}"] for suffix in ("min", "max"))
+    return NumberColumn(*sketch.quantiles(quantile, least, greatest))
 
 
 def time_range_column(buckets: Array, clock: Clock) -> NumberColumn:
@@ -200,6 +229,10 @@ class _Analyzer:
                         self._columns, quantity, suffix
                     )
                 )
+        for name, (quantity, quantile) in percentile_names(tier).items():
+            makers[name] = lambda quantity=quantity, quantile=quantile: (  # type: ignore[misc]
+                percentile_column(self._rows.sketches[quantity], self._columns, quantity, quantile)
+            )
         makers["name"] = makers["func_name"]
         makers["hhash"] = makers["host_hash"]
         makers["fhash"] = makers["file_hash"]

@@ -20,6 +20,8 @@ from dftindexd.index.query.answers import (
     Clock,
     metric_names,
     metric_statistics,
+    percentile_column,
+    percentile_names,
     to_int64,
 )
 from dftindexd.index.query.columns import Column, Frame, NumberColumn, TextColumn, to_arrow
@@ -34,7 +36,9 @@ from dftindexd.index.tiers.groups import (
     exact_sums,
     float_sums,
     group_rows,
+    maxima,
     merge_rows,
+    minima,
 )
 
 __all__ = ("GROUP_COLUMNS", "check_group_by", "group_columns", "grouped_table", "take_first")
@@ -88,6 +92,7 @@ def grouped_table(
     columns: dict[str, Column] = {name: take_first(frame[name], groups) for name in group_by}
     columns |= _times_and_sizes(rows.columns, groups, clock)
     columns |= _metrics(rows.columns, groups, tier)
+    columns |= _percentiles(rows, groups, tier)
     arrays: dict[str, pa.Array[Any]] = {name: to_arrow(made) for name, made in columns.items()}
     return pa.table(arrays)
 
@@ -147,6 +152,18 @@ def _times_and_sizes(rows: Columns, groups: Groups, clock: Clock) -> dict[str, C
         "size_call_max": sizes(sized.greatest(rows["size_total"])),
         "time_start": NumberColumn(timed.least(rows["ts"]) - clock.origin, timed.has),
         "time_end": NumberColumn(timed.greatest(rows["te"]) - clock.origin, timed.has),
+    }
+
+
+def _percentiles(rows: Rows, groups: Groups, tier: AggregationTier) -> dict[str, Column]:
+    sketches = {quantity: sketch.merged(groups.ids) for quantity, sketch in rows.sketches.items()}
+    bounds: Columns = {}
+    for quantity in sketches:
+        bounds[f"{quantity}_min"] = minima(rows.columns[f"{quantity}_min"], groups)
+        bounds[f"{quantity}_max"] = maxima(rows.columns[f"{quantity}_max"], groups)
+    return {
+        name: percentile_column(sketches[quantity], bounds, quantity, quantile)
+        for name, (quantity, quantile) in percentile_names(tier).items()
     }
 
 

@@ -61,4 +61,5 @@ class PreparedRows:
         rows = list(self._rows.values())
         arrays = sum(column.nbytes for found in rows for column in found.columns.values())
         texts = sum(_TEXT_BYTES * len(part) for found in rows for part in found.texts.values())
-        return arrays + texts
+        sketches = sum(sketch.nbytes for found in rows for sketch in found.sketches.values())
+        return arrays + texts + sketches

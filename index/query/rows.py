@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, cast
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.model import AggregationTier, TraceRecord
 from dftindexd.index.query.hash_names import DirectoryHashes, HashKind
 from dftindexd.index.query.source import RowSource, damaged_row, segment_rows
@@ -18,13 +18,16 @@ from dftindexd.index.tiers.aggregation_schema import (
     KIND_EVENT,
     KIND_PROFILE,
     KIND_SYSTEM,
-    batch_from_ipc,
     key_columns,
+    quantities,
     reductions,
     row_schema,
+    sketch_key,
     tier_key,
 )
-from dftindexd.index.tiers.groups import Array, Columns, merge_rows
+from dftindexd.index.tiers.frames import Frame, FrameSchema, decode_frame, join_frames
+from dftindexd.index.tiers.groups import Columns, group_rows, merge_rows
+from dftindexd.index.tiers.sketches import Sketch, decode_sketches, join_sketches
 
 __all__ = ("KINDS", "Kind", "Rows", "StoredTable", "read_rows", "read_stored")
 
@@ -45,66 +48,73 @@ _NAMES: Final[tuple[tuple[HashKind, str, str], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows as columns; a column named in ``texts`` holds codes into that list, -1 for null."""
+    """Rows as columns; a column named in ``texts`` holds codes into that list, -1 for null.
+
+    ``sketches`` has the sketch of each quantity where the tier has percentiles.
+    """
 
     length: int
     columns: Columns
     texts: dict[str, list[str]]
+    sketches: Mapping[str, Sketch] = field(default_factory=dict)
 
     def take(self, mask: npt.NDArray[np.bool_]) -> Rows:
         """Return the rows where *mask*."""
         kept = np.flatnonzero(mask)
         columns = {name: values[kept] for name, values in self.columns.items()}
-        return Rows(len(kept), columns, self.texts)
+        sketches = {name: one.take(kept, self.length) for name, one in self.sketches.items()}
+        return Rows(len(kept), columns, self.texts, sketches)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """All rows of some segments, not merged; ``traces`` says whose a row is, by its position."""
+    """All rows of some segments, not merged; ``traces`` says whose a row is, by its position.
+
+    ``lengths`` has the number of rows of each segment.
+    """
 
     rows: Rows
     traces: npt.NDArray[np.int64]
+    lengths: list[int]
 
 
 def read_stored(
-    source: RowSource, records: Sequence[TraceRecord], family: str, key: bytes, schema: pa.Schema
+    source: RowSource,
+    records: Sequence[TraceRecord],
+    family: str,
+    key: bytes,
+    schema: FrameSchema,
 ) -> StoredTable:
     """Return the rows of *family* that *records* name; damage is a StoreDamagedError."""
-    batches: list[pa.RecordBatch] = []
-    lengths: list[int] = []
+    frames: list[Frame] = []
+    counts: list[int] = []
     for record, values in zip(records, segment_rows(source, family, records, key), strict=True):
-        decoded = [_decode(value, family, record, schema) for value in values]
-        batches += decoded
-        lengths.append(sum(batch.num_rows for batch in decoded))
-    table = pa.Table.from_batches(batches, schema).unify_dictionaries()
-    columns: Columns = {}
-    texts: dict[str, list[str]] = {}
-    for field, column in zip(schema, table.columns, strict=True):
-        if pa.types.is_dictionary(field.type):
-            columns[field.name], texts[field.name] = _text_codes(column)
-        else:
-            columns[field.name] = column.to_numpy()
-    traces = np.repeat(np.arange(len(lengths)), np.array(lengths, np.int64))
-    return StoredTable(Rows(table.num_rows, columns, texts), traces)
+        try:
+            decoded = [decode_frame(schema, value) for value in values]
+        except StoreDamagedError as error:
+            raise damaged_row(family, record, error.message) from error
+        frames += decoded
+        counts.append(sum(frame.length for frame in decoded))
+    joined = join_frames(schema, frames)
+    traces = np.repeat(np.arange(len(counts)), np.array(counts, np.int64))
+    rows = Rows(joined.length, joined.columns, joined.texts)
+    return StoredTable(rows, traces, [frame.length for frame in frames])
 
 
-def _decode(value: bytes, family: str, record: TraceRecord, schema: pa.Schema) -> pa.RecordBatch:
-    try:
-        batch = batch_from_ipc(value)
-    except (pa.ArrowException, StopIteration, OSError) as error:
-        raise damaged_row(family, record, f"a row does not decode: {error}") from error
-    if not batch.schema.equals(schema):
-        raise damaged_row(family, record, "a row has other columns than its configuration")
-    return batch
-
-
-def _text_codes(column: pa.ChunkedArray[Any]) -> tuple[Array, list[str]]:
-    if not column.num_chunks:
-        return np.zeros(0, np.int64), []
-    array = cast("pa.DictionaryArray[Any, Any]", pa.concat_arrays(column.chunks))
-    indices = array.indices.fill_null(-1) if array.null_count else array.indices
-    texts: list[Any] = array.dictionary.to_pylist()
-    return indices.to_numpy().astype(np.int64), texts
+def _read_sketches(
+    source: RowSource, records: Sequence[TraceRecord], tier: AggregationTier, lengths: Sequence[int]
+) -> dict[str, Sketch]:
+    """Return the sketches of all rows of *records*, so many in each of their segments."""
+    names = quantities(tier)
+    frames: list[Frame] = []
+    stored = segment_rows(source, AGGREGATION, records, sketch_key(tier))
+    for record, values in zip(records, stored, strict=True):
+        try:
+            for value in values:
+                frames.append(decode_sketches(value, lengths[len(frames)], len(names)))
+        except StoreDamagedError as error:
+            raise damaged_row(AGGREGATION, record, error.message) from error
+    return join_sketches(frames, lengths, names)
 
 
 def read_rows(
@@ -123,6 +133,8 @@ def read_rows(
     """
     stored = read_stored(source, records, AGGREGATION, tier_key(tier), row_schema(tier))
     rows, traces = stored.rows, stored.traces
+    if tier.percentiles:
+        rows = replace(rows, sketches=_read_sketches(source, records, tier, stored.lengths))
     wanted = rows.columns["kind"] == KINDS[kind]
     if not wanted.all():
         rows, traces = rows.take(wanted), traces[wanted]
@@ -135,6 +147,10 @@ def read_rows(
             resolved = hashes.resolve(table, codes, texts[hash_column], traces)
             columns[name_column], texts[name_column] = resolved.codes, resolved.values
             keys.append(name_column)
+    sketches = rows.sketches
+    if sketches:
+        merged = group_rows([columns[key] for key in keys], rows.length)
+        sketches = {name: one.merged(merged.ids) for name, one in sketches.items()}
     if rows.length:
         columns = merge_rows(columns, keys, rules)
-    return Rows(len(columns["kind"]), columns, texts)
+    return Rows(len(columns["kind"]), columns, texts, sketches)

@@ -10,7 +10,7 @@ from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.model import TraceRecord
 from dftindexd.index.store.layout import segment_key
 
-__all__ = ("RowSource", "damaged_row", "origin_of", "segment_rows")
+__all__ = ("RowSource", "damaged_row", "origin_of", "owned_rows", "segment_rows")
 
 
 class RowSource(Protocol):
@@ -28,11 +28,49 @@ def segment_rows(
 
     A row that is not there is damage, named by its trace: no answer is ever silently short.
     """
+    owners = [record for record in records for _ in record.segments]
     keys = [
         segment_key(segment.segment_id, suffix) for record in records for segment in record.segments
     ]
-    values = iter(source.get_many(family, keys)) if keys else iter(())
-    return [[_present(next(values), family, record) for _ in record.segments] for record in records]
+    values = iter(owned_rows(source, family, owners, keys))
+    return [[next(values) for _ in record.segments] for record in records]
+
+
+def owned_rows(
+    source: RowSource, family: str, owners: Sequence[TraceRecord], keys: Sequence[bytes]
+) -> list[bytes]:
+    """Return the row of each of *keys*, of which each belongs to the trace at its place in
+    *owners*; damage names every trace whose rows do not read back."""
+    if not keys:
+        return []
+    try:
+        values = source.get_many(family, keys)
+    except StoreDamagedError as error:
+        raise _attributed(source, family, owners, keys) or error from error
+    return [_present(value, family, owner) for value, owner in zip(values, owners, strict=True)]
+
+
+def _attributed(
+    source: RowSource, family: str, owners: Sequence[TraceRecord], keys: Sequence[bytes]
+) -> StoreDamagedError | None:
+    damaged: dict[bytes, TraceRecord] = {}
+    reason = ""
+    for owner, key in zip(owners, keys, strict=True):
+        if owner.path in damaged:
+            continue
+        try:
+            source.get_many(family, [key])
+        except StoreDamagedError as error:
+            damaged[owner.path] = owner
+            reason = reason or error.message
+    if not damaged:
+        return None
+    first = damaged_row(family, next(iter(damaged.values())), reason)
+    more = f" (and {len(damaged) - 1} more traces)" if len(damaged) > 1 else ""
+    segments = frozenset(
+        segment.segment_id for record in damaged.values() for segment in record.segments
+    )
+    return StoreDamagedError(first.message + more, first.hint, segments=segments)
 
 
 def _present(value: bytes | None, family: str, record: TraceRecord) -> bytes:
@@ -46,6 +84,7 @@ def damaged_row(family: str, record: TraceRecord, reason: str) -> StoreDamagedEr
     return StoreDamagedError(
         f"{os.fsdecode(record.path)}: {family}: {reason}",
         hint="rebuild the trace's index, or index it with this configuration first",
+        segments=frozenset(segment.segment_id for segment in record.segments),
     )
 
 

@@ -7,12 +7,10 @@ many calls, whose squares are unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from dftindexd.index.model import AggregationTier, Row
 from dftindexd.index.store.layout import AGGREGATION, segment_key
@@ -21,7 +19,6 @@ from dftindexd.index.tiers.aggregation_schema import (
     KIND_PROFILE,
     KIND_SYSTEM,
     NO_BUCKET,
-    batch_to_ipc,
     check_tier,
     extra_column,
     key_columns,
@@ -29,22 +26,24 @@ from dftindexd.index.tiers.aggregation_schema import (
     quantities,
     reductions,
     row_schema,
+    sketch_key,
     tier_key,
 )
+from dftindexd.index.tiers.frames import empty_frame, encode_frame
+from dftindexd.index.tiers.grouped_events import GroupedEvents
 from dftindexd.index.tiers.groups import (
     UINT64_MAX,
     Array,
     Columns,
-    Groups,
     RowAccumulator,
     compact_codes,
-    exact_sums,
-    float_sums,
     group_rows,
     maxima,
     minima,
 )
 from dftindexd.index.tiers.record_kinds import Arguments, Numbers, record_kinds
+from dftindexd.index.tiers.samples import Samples, sample_statistics
+from dftindexd.index.tiers.sketches import SketchBuilder
 from dftindexd.index.trace.columns import (
     HAS_COUNT,
     HAS_OFFSET,
@@ -55,28 +54,16 @@ from dftindexd.index.trace.columns import (
     RecordColumns,
 )
 from dftindexd.index.trace.kernel import GroupTable
-from dftindexd.index.trace.kernel_layout import (
-    G_BUCKET,
-    G_COUNT,
-    G_DUR,
-    G_OFFSET,
-    G_PID,
-    G_SIZE,
-    G_TE,
-    G_TID,
-    G_TS,
-    TRANSFER_NAMES,
-)
+from dftindexd.index.trace.kernel_layout import TRANSFER_NAMES
 
-__all__ = ("TRANSFERS", "AggregationBuilder", "ascii_lower", "text_column")
+__all__ = ("TRANSFERS", "AggregationBuilder", "ascii_lower")
 
 #: The functions whose ``ret`` is a number of bytes.
 TRANSFERS: Final = frozenset(TRANSFER_NAMES)
 
 _TRANSFER_CATEGORIES: Final = frozenset(("posix", "stdio"))
-#: Where the statistics of grouped events lie.
-_GROUPED: Final = {"dur": G_DUR, "size": G_SIZE, "offset": G_OFFSET}
-
+#: So many texts are quicker handled one by one.
+_FEW: Final = 64
 _INT64_MAX: Final = 2**63 - 1
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -86,14 +73,6 @@ _Mask = npt.NDArray[np.bool_]
 def ascii_lower(text: str) -> str:
     """Return *text* with A-Z in lower case and every other letter as it is."""
     return text.lower() if text.isascii() else text.translate(_LOWER)
-
-
-def text_column(codes: Array, texts: Sequence[str], *, optional: bool = False) -> pa.Array[Any]:
-    """Return a dictionary column of the used *texts*; with *optional*, code 0 is null."""
-    indices, used = compact_codes(codes)
-    values = pa.array([texts[code] for code in used.tolist()], pa.utf8())
-    places = pa.array(indices, pa.int32(), mask=codes == 0 if optional else None)
-    return pa.DictionaryArray.from_arrays(places, values)
 
 
 class AggregationBuilder:
@@ -108,20 +87,37 @@ class AggregationBuilder:
         self._config = config
         self._categories = Interner()
         self._rows = RowAccumulator(key_columns(config), reductions(config))
+        self._grouped: GroupedEvents | None = None  # all events, while there is nothing else
+        self._sketches: SketchBuilder | None = None
+        if config.percentiles:
+            self._sketches = SketchBuilder(key_columns(config), quantities(config))
 
     @property
     def min_bucket(self) -> int | None:
         """The smallest bucket so far; records without a timestamp do not count."""
-        rows = self._rows.result()
-        if rows is None:
+        buckets = self._buckets()
+        if buckets is None:
             return None
-        buckets = rows["bucket"][rows["bucket"] != NO_BUCKET]
-        return int(buckets.min()) if len(buckets) else None
+        timed = buckets[buckets != NO_BUCKET]
+        return int(timed.min()) if len(timed) else None
+
+    def _buckets(self) -> Array | None:
+        if self._grouped is not None:
+            return self._grouped.buckets
+        rows = self._rows.result()
+        return None if rows is None else rows["bucket"]
+
+    @property
+    def held(self) -> int:
+        """About how many rows and entries of sketches there are so far."""
+        grouped = 0 if self._grouped is None else len(self._grouped)
+        return grouped + self._rows.held + (self._sketches.held if self._sketches else 0)
 
     def add(self, columns: RecordColumns, texts: Interner) -> None:
         """Take in a block of records; samples of the system metrics are left to their tier."""
         if not len(columns):
             return
+        self._ungroup()
         arguments = Arguments(columns, texts)
         kinds = record_kinds(columns, arguments, texts)
         keys = self._keys(columns, arguments, kinds)
@@ -136,50 +132,43 @@ class AggregationBuilder:
         """Take in events that were grouped as they were read."""
         if not len(groups.cat):
             return
-        fields = groups.fields
-        categories = self._lowered(groups.cat, texts)
-        kept = int(np.count_nonzero(np.bincount(categories)))
-        distinct = groups.distinct and kept == np.count_nonzero(np.bincount(groups.cat))
-        rows: Columns = {
-            "kind": np.full(len(groups.cat), KIND_EVENT, np.uint8),
-            "cat": categories,
-            "name": groups.name,
-            "pid": fields[G_PID].view(np.uint64),
-            "tid": fields[G_TID].view(np.uint64),
-            "hhash": groups.hhash,
-            "fhash": groups.fhash,
-            "bucket": fields[G_BUCKET],
-            "count": fields[G_COUNT].view(np.uint64),
-        }
-        for which, (quantity, place) in enumerate(_GROUPED.items()):
-            count, total, least, greatest = fields[place : place + 4].view(np.uint64)
-            rows[f"{quantity}_count"] = count
-            rows[f"{quantity}_total"] = total
-            rows[f"{quantity}_min"] = np.where(count == 0, np.uint64(UINT64_MAX), least)
-            rows[f"{quantity}_max"] = greatest
-            rows[f"{quantity}_sq"] = groups.squares[which]
-        rows["ts"], rows["te"] = fields[G_TS], fields[G_TE]
-        self._rows.add(rows, distinct=distinct)
+        self._ungroup()
+        categories, apart = self._lowered(groups.cat, texts)
+        events = GroupedEvents.of(groups, categories)
+        if groups.distinct and apart and self._rows.empty:
+            self._grouped = events
+        else:
+            self._rows.add(events.columns(self._config))
+
+    def _ungroup(self) -> None:
+        """Make the grouped events rows like others, as they do not stay the only ones."""
+        if self._grouped is not None:
+            self._rows.add(self._grouped.columns(self._config), distinct=True)
+            self._grouped = None
 
     def rows(self, segment_id: int, texts: Interner) -> list[Row]:
-        """Return the one row of a segment, also where it has no records."""
+        """Return the row of a segment, also where it has no records, and that of its sketches."""
+        key = segment_key(segment_id, tier_key(self._config))
+        stored = [(AGGREGATION, key, self._stored(texts))]
+        if self._sketches:
+            key = segment_key(segment_id, sketch_key(self._config))
+            stored.append((AGGREGATION, key, self._sketches.stored(self._rows.result())))
+        return stored
+
+    def _stored(self, texts: Interner) -> bytes:
         schema = row_schema(self._config)
+        # The categories have codes of their own, which follow those of the other texts.
+        every, first = [*texts.texts, *self._categories.texts], len(texts)
+        if self._grouped is not None:
+            return self._grouped.stored(self._config, first, every)
         rows = self._rows.result()
         if rows is None:
-            arrays = [pa.array([], field.type) for field in schema]
-        else:
-            arrays = [self._stored(field, rows[field.name], texts) for field in schema]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-        key = segment_key(segment_id, tier_key(self._config))
-        return [(AGGREGATION, key, batch_to_ipc(batch))]
-
-    def _stored(self, field: pa.Field[Any], values: Array, texts: Interner) -> pa.Array[Any]:
-        if field.name == "cat":
-            return text_column(values, self._categories.texts)
-        if pa.types.is_dictionary(field.type):
-            return text_column(values, texts.texts, optional=field.nullable)
-        stored: pa.Array[Any] = pa.array(values, field.type)
-        return stored
+            return empty_frame(schema)
+        columns = dict(rows)
+        columns["cat"] = rows["cat"] + first
+        for name in schema.optional:
+            columns[name] = np.where(rows[name] == 0, -1, rows[name])
+        return encode_frame(schema, columns, every)
 
     def _keys(self, columns: RecordColumns, arguments: Arguments, kinds: Array) -> Columns:
         """Return the key of each record, with ``cat`` as written and the number of the bucket."""
@@ -215,17 +204,25 @@ class AggregationBuilder:
     def _finished_keys(self, keys: Columns, rows: Array, texts: Interner) -> Columns:
         """Return the keys of *rows* as they are stored: ``cat`` in lower case, buckets in time."""
         finished = {name: values[rows] for name, values in keys.items()}
-        finished["cat"] = self._lowered(finished["cat"], texts)
+        finished["cat"], _ = self._lowered(finished["cat"], texts)
         numbers = finished["bucket"]
         width = max(self._config.interval_us, 1)
         finished["bucket"] = np.where(numbers == NO_BUCKET, NO_BUCKET, numbers * width)
         return finished
 
-    def _lowered(self, categories: Array, texts: Interner) -> npt.NDArray[np.int32]:
-        """Return our codes of *categories* in lower case."""
-        written, used = compact_codes(categories)
-        lowered = [self._categories.code(ascii_lower(texts.texts[code])) for code in used.tolist()]
-        return np.array(lowered, np.int32)[written]
+    def _lowered(self, categories: Array, texts: Interner) -> tuple[npt.NDArray[np.int32], bool]:
+        """Return our codes of *categories* in lower case; whether different ones stay different."""
+        if len(categories) > _FEW:
+            written, used = compact_codes(categories)
+            lowered = [self._lower_code(code, texts) for code in used.tolist()]
+            return np.array(lowered, np.int32)[written], len(set(lowered)) == len(lowered)
+        codes = categories.tolist()
+        known = {code: self._lower_code(code, texts) for code in dict.fromkeys(codes)}
+        apart = len(set(known.values())) == len(known)
+        return np.array([known[code] for code in codes], np.int32), apart
+
+    def _lower_code(self, category: int, texts: Interner) -> int:
+        return self._categories.code(ascii_lower(texts.texts[category]))
 
     def _event_rows(
         self,
@@ -246,16 +243,22 @@ class AggregationBuilder:
         rows = self._finished_keys(keys, groups.first, texts)
         ts, dur, has = pick(columns.ts), pick(columns.dur), pick(columns.has)
         rows["count"] = np.bincount(groups.ids, minlength=len(groups)).astype(np.uint64)
-        rows |= _sampled("dur", dur, None, groups)
         ret = pick(columns.ret)
         sized = ((has & HAS_RET) != 0) & (ret >= 0) & self._transfers(rows, texts)[groups.ids]
-        rows |= _sampled("size", ret, sized, groups)
         offset = pick(columns.offset)
-        rows |= _sampled("offset", np.maximum(offset, 0), (has & HAS_OFFSET) != 0, groups)
+        samples = {
+            "dur": Samples(dur, None),
+            "size": Samples(ret, sized),
+            "offset": Samples(np.maximum(offset, 0), (has & HAS_OFFSET) != 0),
+        }
         for field in dict.fromkeys(self._config.custom_metric_fields):
             numbers = _plain(columns, arguments, field)
             values = np.maximum(pick(numbers.values), 0)
-            rows |= _sampled(metric_column(field), values, pick(numbers.has), groups)
+            samples[metric_column(field)] = Samples(values, pick(numbers.has))
+        for quantity, one in samples.items():
+            rows |= sample_statistics(quantity, one, groups)
+        if self._sketches:
+            self._sketches.add(rows, groups, samples)
         timed = (has & HAS_TS) != 0
         end = np.minimum(ts.view(np.uint64) + dur.view(np.uint64), np.uint64(_INT64_MAX))
         end = end.view(np.int64)
@@ -295,42 +298,6 @@ class AggregationBuilder:
         rows["ts"] = np.where(timed, ts, 0)
         rows["te"] = np.where(timed, np.minimum(ts, _INT64_MAX - width) + width, 0)
         return rows
-
-
-def _sampled(
-    quantity: str, values: npt.NDArray[np.int64], mask: _Mask | None, groups: Groups
-) -> Columns:
-    """Return the statistics of each group over *values*, not negative, where *mask*."""
-    count = len(groups)
-    samples = groups
-    if mask is not None and not mask.all():
-        if not mask.any():
-            return _no_samples(quantity, count)
-        samples = Groups(groups.ids[mask], groups.first)
-        values = values[mask]
-    unsigned = values.view(np.uint64)
-    real = values.astype(np.float64)
-    least = np.full(count, UINT64_MAX, np.uint64)
-    greatest = np.zeros(count, np.uint64)
-    np.minimum.at(least, samples.ids, unsigned)
-    np.maximum.at(greatest, samples.ids, unsigned)
-    return {
-        f"{quantity}_count": np.bincount(samples.ids, minlength=count).astype(np.uint64),
-        f"{quantity}_total": exact_sums(unsigned, samples),
-        f"{quantity}_min": least,
-        f"{quantity}_max": greatest,
-        f"{quantity}_sq": float_sums(real * real, samples),
-    }
-
-
-def _no_samples(quantity: str, count: int) -> Columns:
-    return {
-        f"{quantity}_count": np.zeros(count, np.uint64),
-        f"{quantity}_total": np.zeros(count, np.uint64),
-        f"{quantity}_min": np.full(count, UINT64_MAX, np.uint64),
-        f"{quantity}_max": np.zeros(count, np.uint64),
-        f"{quantity}_sq": np.zeros(count, np.float64),
-    }
 
 
 def _plain(columns: RecordColumns, arguments: Arguments, name: str) -> Numbers:

@@ -1,10 +1,12 @@
-"""The stored form of the aggregation tier: one Arrow record batch a segment and configuration.
+"""The stored form of the aggregation tier: one frame a segment and configuration.
 
 A row is one key (kind, cat, name, pid, tid, hhash, fhash, bucket, extra group keys) with its
 statistics over the records of one segment. Rows of several segments merge by adding counts, totals
 and sums of squares and by taking minima and maxima, in any order (``docs/store-format.md``).
 
-Key in ``aggregation``: ``segment_key(segment, tier_key(config))``. Value: an Arrow IPC stream.
+Key in ``aggregation``: ``segment_key(segment, tier_key(config))``. Value: a frame
+(:mod:`dftindexd.index.tiers.frames`). With percentiles there is another of the sketches, whose key
+ends with :func:`sketch_key`.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from functools import cache
 from typing import Final
 
 import msgspec
-import pyarrow as pa
 
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import AggregationTier
+from dftindexd.index.tiers.frames import FrameSchema, NumberType
 from dftindexd.index.tiers.groups import Reduction
 
 __all__ = (
@@ -26,9 +28,6 @@ __all__ = (
     "KIND_SYSTEM",
     "NO_BUCKET",
     "STATISTICS",
-    "TEXT",
-    "batch_from_ipc",
-    "batch_to_ipc",
     "check_tier",
     "extra_column",
     "key_columns",
@@ -36,6 +35,7 @@ __all__ = (
     "quantities",
     "reductions",
     "row_schema",
+    "sketch_key",
     "tier_key",
 )
 
@@ -46,23 +46,18 @@ KIND_SYSTEM: Final = 2
 #: The bucket of records without a timestamp. It has no part in the time origin.
 NO_BUCKET: Final = -1
 
-TEXT: Final = pa.dictionary(pa.int32(), pa.utf8())
-
 #: The quantities with statistics; each has ``<q>_count``, ``_total``, ``_min``, ``_max`` and
 #: ``_sq`` (sum of squares). ``_min > _max`` says that no sample was seen. ``_sq`` is NaN where
 #: counters contributed to a total without their squares being known.
 STATISTICS: Final = ("dur", "size", "offset")
+
+_SKETCHES: Final = b"sketches"
 
 _KEYS: Final = ("kind", "cat", "name", "pid", "tid", "hhash", "fhash", "bucket")
 
 
 def check_tier(config: AggregationTier) -> None:
     """Refuse a configuration that cannot be built with a CoreError."""
-    if config.percentiles:
-        raise CoreError(
-            "percentiles are not supported by the aggregation tier",
-            hint="set compute_percentiles to false",
-        )
     if config.interval_us < 0:
         raise CoreError(
             f"the aggregation interval is negative: {config.interval_us} us",
@@ -111,45 +106,25 @@ def tier_key(config: AggregationTier) -> bytes:
     return hashlib.blake2b(msgspec.json.encode(config), digest_size=8).digest()
 
 
+def sketch_key(config: AggregationTier) -> bytes:
+    """Return what identifies the sketches of a configuration with percentiles in keys."""
+    return tier_key(config) + _SKETCHES
+
+
 @cache
-def row_schema(config: AggregationTier) -> pa.Schema:
-    """Return the schema of a stored batch: no column holds nulls but the extra group keys."""
-    fields = [
-        pa.field("kind", pa.uint8(), nullable=False),
-        pa.field("cat", TEXT, nullable=False),
-        pa.field("name", TEXT, nullable=False),
-        pa.field("pid", pa.uint64(), nullable=False),
-        pa.field("tid", pa.uint64(), nullable=False),
-        pa.field("hhash", TEXT, nullable=False),
-        pa.field("fhash", TEXT, nullable=False),
-        pa.field("bucket", pa.int64(), nullable=False),
-        pa.field("count", pa.uint64(), nullable=False),
+def row_schema(config: AggregationTier) -> FrameSchema:
+    """Return the columns of a stored frame: the extra group keys may be null."""
+    numbers: list[tuple[str, NumberType]] = [
+        ("kind", "uint64"),
+        ("pid", "uint64"),
+        ("tid", "uint64"),
+        ("bucket", "int64"),
+        ("count", "uint64"),
+        ("ts", "int64"),
+        ("te", "int64"),
     ]
     for quantity in quantities(config):
-        fields += [
-            pa.field(f"{quantity}_count", pa.uint64(), nullable=False),
-            pa.field(f"{quantity}_total", pa.uint64(), nullable=False),
-            pa.field(f"{quantity}_min", pa.uint64(), nullable=False),
-            pa.field(f"{quantity}_max", pa.uint64(), nullable=False),
-            pa.field(f"{quantity}_sq", pa.float64(), nullable=False),
-        ]
-    fields += [
-        pa.field("ts", pa.int64(), nullable=False),
-        pa.field("te", pa.int64(), nullable=False),
-    ]
-    fields += [pa.field(name, TEXT) for name in key_columns(config)[len(_KEYS) :]]
-    return pa.schema(fields)
-
-
-def batch_to_ipc(batch: pa.RecordBatch) -> bytes:
-    """Return *batch* as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
-
-
-def batch_from_ipc(value: bytes) -> pa.RecordBatch:
-    """Return the one batch of a stored value; its columns view *value* without a copy."""
-    with pa.ipc.open_stream(value) as reader:
-        return reader.read_next_batch()
+        numbers += [(f"{quantity}_{what}", "uint64") for what in ("count", "total", "min", "max")]
+    numbers += [(f"{quantity}_sq", "float64") for quantity in quantities(config)]
+    texts = ("cat", "name", "hhash", "fhash")
+    return FrameSchema(tuple(numbers), texts, key_columns(config)[len(_KEYS) :])

@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 __all__ = (
     "UINT64_MAX",
@@ -50,6 +49,8 @@ _EXACT_FLOAT: Final = 2**53
 _SPAN_LIMIT: Final = 2**62
 _SMALL_SPAN: Final = 1024
 _MERGE_AT_LEAST: Final = 65_536
+#: More numbers are quicker hashed by Arrow than sorted by numpy.
+_SORTED_AT_MOST: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,22 @@ class Groups:
 
 
 def dense_codes(values: Array) -> tuple[npt.NDArray[np.int64], Array]:
-    """Return codes from 0 in order of first sight, and the value of each code."""
+    """Return codes of integers from 0 in order of first sight, and the value of each code."""
+    if len(values) <= _SORTED_AT_MOST:
+        distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        codes = np.empty(len(order), np.int64)
+        codes[order] = np.arange(len(order))
+        return codes[inverse], distinct[order]
+    import pyarrow as pa  # late: few parser workers ever need it
+
     encoded = pa.array(values).dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    return codes.astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
+    indices = encoded.indices.to_numpy(zero_copy_only=False)
+    return indices.astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
 
 
 def compact_codes(
-    codes: npt.NDArray[np.int32],
+    codes: npt.NDArray[np.signedinteger[Any]],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Return for codes (not negative) their places among the *used* ones, and those, ascending.
 
@@ -205,6 +214,16 @@ class RowAccumulator:
         self._parts: list[Columns] = []
         self._pending = 0
         self._merged = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no rows were taken in."""
+        return not self._parts
+
+    @property
+    def held(self) -> int:
+        """How many rows were left when they were last merged; memory goes by it."""
+        return self._merged
 
     def add(self, rows: Columns, *, distinct: bool = False) -> None:
         """Take in *rows*, which need not be merged; *distinct* says that their keys are."""

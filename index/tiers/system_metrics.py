@@ -4,27 +4,20 @@ A sample is a counter of the category ``sys`` that does not stand for a number o
 form is long: a row for each (host, name, bucket) with an empty ``metric`` that counts its samples,
 and one for each numeric argument with the sum of its values. Sums merge by adding.
 
-Key in ``system_metrics``: ``segment_key(segment, tier_key(config))``. Value: an Arrow IPC stream.
+Key in ``system_metrics``: ``segment_key(segment, tier_key(config))``. Value: a frame
+(:mod:`dftindexd.index.tiers.frames`).
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
 from dftindexd.index.model import AggregationTier, Row
 from dftindexd.index.store.layout import SYSTEM_METRICS, segment_key
-from dftindexd.index.tiers.aggregation import text_column
-from dftindexd.index.tiers.aggregation_schema import (
-    NO_BUCKET,
-    TEXT,
-    batch_to_ipc,
-    check_tier,
-    tier_key,
-)
+from dftindexd.index.tiers.aggregation_schema import NO_BUCKET, check_tier, tier_key
+from dftindexd.index.tiers.frames import FrameSchema, empty_frame, encode_frame
 from dftindexd.index.tiers.groups import Array, Columns, Reduction, RowAccumulator
 from dftindexd.index.tiers.record_kinds import KIND_METRIC, Arguments, record_kinds
 from dftindexd.index.trace.columns import HAS_TS, Interner, RecordColumns
@@ -41,17 +34,15 @@ METRIC_REDUCTIONS: Final[dict[str, Reduction]] = {
 }
 
 #: ``ts`` and ``te`` are the times of the first and the last sample, in microseconds.
-METRIC_SCHEMA: Final = pa.schema(
-    [
-        pa.field("hhash", TEXT, nullable=False),
-        pa.field("name", TEXT, nullable=False),
-        pa.field("bucket", pa.int64(), nullable=False),
-        pa.field("metric", TEXT, nullable=False),
-        pa.field("samples", pa.uint64(), nullable=False),
-        pa.field("total", pa.float64(), nullable=False),
-        pa.field("ts", pa.int64(), nullable=False),
-        pa.field("te", pa.int64(), nullable=False),
-    ]
+METRIC_SCHEMA: Final = FrameSchema(
+    numbers=(
+        ("bucket", "int64"),
+        ("samples", "uint64"),
+        ("total", "float64"),
+        ("ts", "int64"),
+        ("te", "int64"),
+    ),
+    texts=("hhash", "name", "metric"),
 )
 
 
@@ -71,6 +62,11 @@ class SystemMetricsBuilder:
             return None
         buckets = rows["bucket"][rows["bucket"] != NO_BUCKET]
         return int(buckets.min()) if len(buckets) else None
+
+    @property
+    def held(self) -> int:
+        """About how many rows there are so far."""
+        return self._rows.held
 
     def add(self, columns: RecordColumns, texts: Interner) -> None:
         """Take in a block of records; all but samples of the system metrics are ignored."""
@@ -112,20 +108,5 @@ class SystemMetricsBuilder:
         rows = self._rows.result()
         key = segment_key(segment_id, tier_key(self._config))
         if rows is None:
-            return [(SYSTEM_METRICS, key, _no_samples())]
-        arrays = [_stored(field, rows[field.name], texts) for field in METRIC_SCHEMA]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=METRIC_SCHEMA)
-        return [(SYSTEM_METRICS, key, batch_to_ipc(batch))]
-
-
-@cache
-def _no_samples() -> bytes:
-    arrays = [pa.array([], field.type) for field in METRIC_SCHEMA]
-    return batch_to_ipc(pa.RecordBatch.from_arrays(arrays, schema=METRIC_SCHEMA))
-
-
-def _stored(field: pa.Field[Any], values: Array, texts: Interner) -> pa.Array[Any]:
-    if pa.types.is_dictionary(field.type):
-        return text_column(values, texts.texts)
-    stored: pa.Array[Any] = pa.array(values, field.type)
-    return stored
+            return [(SYSTEM_METRICS, key, empty_frame(METRIC_SCHEMA))]
+        return [(SYSTEM_METRICS, key, encode_frame(METRIC_SCHEMA, rows, texts.texts))]

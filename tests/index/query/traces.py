@@ -162,7 +162,7 @@ class MemoryStore:
             version=1,
             generation=1,
             stamp=FileStamp(1, 1, 1, 1),
-            tiers=TierConfig(aggregation=self.tier).digest(),
+            tiers=TierConfig(aggregation=self.tier),
             segments=tuple(segments),
         )
         self.records.append(record)

@@ -13,9 +13,10 @@ from dftindexd.index.trace.names import NameCollector
 class Blocks:
     """Decodes JSON lines into blocks that share one interner."""
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: tuple[str, ...] = ()) -> None:
         self.texts = Interner()
-        self._decoder = BlockDecoder(self.texts, FactsCollector(TraceFacts()), NameCollector())
+        facts, names = FactsCollector(TraceFacts()), NameCollector()
+        self._decoder = BlockDecoder(self.texts, facts, names, arguments)
         self._line = 0
 
     def decode(self, *records: str) -> DecodedBlock:
