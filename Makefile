@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ROOMS := src/dftindexd actors client compat daemon index protocol
 MINORS := 11 12 13
 PYTEST_ARGS ?=
-CRASH_CYCLES ?= 50
+CRASH_CYCLES ?= 200
 FUZZ_EXAMPLES ?= 2000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -57,9 +57,8 @@ demo: install ## see it work: a real traced program, indexed while it runs, and 
 	@$(BIN)/dftindexd demo
 
 .PHONY: bench
-bench: install ## run every benchmark
-	@echo "== one core, from bytes to rows"; $(BIN)/python -m benchmarks.kernel --generate 250 --stages
-	@echo "== beside dftracer-utils"; $(BIN)/python -m benchmarks.compare
+bench: install ## run every benchmark and write docs/performance.md
+	$(BIN)/python -m benchmarks.report
 
 # -- checks ------------------------------------------------------------------------------------
 
@@ -73,8 +72,12 @@ fuzz: install ## run the fuzz tests with FUZZ_EXAMPLES examples each
 	  $(BIN)/pytest --quiet -m fuzz --hypothesis-profile=long --timeout=0
 
 .PHONY: crash
-crash: install ## run the crash tests with CRASH_CYCLES kills each
-	@DFTINDEXD_TEST_CRASH_CYCLES=$(CRASH_CYCLES) $(BIN)/pytest --quiet -m crash --timeout=0
+crash: install ## kill the daemon CRASH_CYCLES times at random moments, and look for what is lost
+	@DFTINDEXD_TEST_CRASH_CYCLES=$(CRASH_CYCLES) $(BIN)/pytest --quiet -s -m crash --timeout=0
+
+.PHONY: stress
+stress: install ## run the tests of hostile traces at their full sizes (takes minutes)
+	@DFTINDEXD_TEST_STRESS=1 $(BIN)/pytest --quiet -m stress --timeout=0
 
 .PHONY: test-pythons
 test-pythons: ## run the fast tests on every Python 3.11-3.13 that is here

@@ -6,16 +6,14 @@ from typing import Final, NamedTuple
 
 from dftindexd.index.model import BadLine, LineCounts, Row, SegmentSummary, TierConfig
 from dftindexd.index.tiers.aggregation import AggregationBuilder
-from dftindexd.index.tiers.bloom import BloomBuilder
 from dftindexd.index.tiers.checkpoints import Checkpoint, checkpoint_rows
-from dftindexd.index.tiers.chunk_stats import ChunkStatsBuilder
+from dftindexd.index.tiers.chunk_tiers import ChunkTiers
 from dftindexd.index.tiers.hash_tables import hash_table_rows
-from dftindexd.index.tiers.manifest import ManifestBuilder
 from dftindexd.index.tiers.system_metrics import SystemMetricsBuilder
 from dftindexd.index.trace.columns import Interner
 from dftindexd.index.trace.decode import BlockDecoder, DecodedBlock, wanted_arguments
 from dftindexd.index.trace.facts import FactsCollector
-from dftindexd.index.trace.kernel import ChunkGroups, Kernel
+from dftindexd.index.trace.kernel import Kernel
 from dftindexd.index.trace.lines import Lines
 from dftindexd.index.trace.names import NameCollector
 from dftindexd.index.trace.resume import Place
@@ -41,7 +39,8 @@ class _OpenChunk(NamedTuple):
 class SegmentBuilder:
     """Takes a segment's lines in order, and where its chunks end.
 
-    ``uc_end`` and ``line`` are the end of the text taken so far and the number of the next line.
+    ``uc_end`` and ``line`` are the end of the text taken so far and the number of the next line,
+    ``held`` the number of distinct texts, names and groups, which memory goes by.
     """
 
     def __init__(
@@ -63,9 +62,11 @@ class SegmentBuilder:
         self._first_line = first_line
         self.uc_end = uc_begin
         self.line = first_line
+        self.held = 0
         self._texts = Interner()
         self._names = NameCollector()
-        wanted = wanted_arguments(tiers.aggregation)
+        self._arguments = tiers.arguments if tiers.bloom else ()
+        wanted = wanted_arguments(tiers.aggregation, self._arguments)
         self._decoder = BlockDecoder(self._texts, facts, self._names, wanted)
         config = tiers.aggregation
         self._facts = facts
@@ -74,9 +75,8 @@ class SegmentBuilder:
         self._kernel: Kernel | None = None
         self._aggregation = AggregationBuilder(config) if config else None
         self._system_metrics = SystemMetricsBuilder(config) if config else None
-        self._blooms = BloomBuilder() if tiers.bloom else None
-        self._manifest = ManifestBuilder() if tiers.manifest else None
-        self._stats = ChunkStatsBuilder()
+        self._has_checkpoints = tiers.checkpoints
+        self._chunk_tiers = ChunkTiers(tiers, self._texts, facts)
         self._chunk = _OpenChunk(uc_begin, first_line)
         self._chunks: list[Checkpoint] = []
         self._counts = LineCounts()
@@ -112,32 +112,28 @@ class SegmentBuilder:
             self._add(block)
             self.line += block.lines.total
         self.uc_end = lines.uc_offset + len(lines.text)
+        self.held = self._held()
         return self.line - lines.line
+
+    def _held(self) -> int:
+        held = len(self._texts) + self._names.held
+        held += self._kernel.held if self._kernel else 0
+        builders = (self._aggregation, self._system_metrics)
+        return held + sum(builder.held for builder in builders if builder)
 
     def _decode(self, lines: Lines) -> tuple[DecodedBlock, ...]:
         if not self._use_kernel:
             return (self._decoder.decode(lines),)
         if self._kernel is None:  # many a builder never gets a line
             shared = (self._texts, self._facts, self._names, self._decoder)
-            self._kernel = Kernel(*shared, self._config)
+            self._kernel = Kernel(*shared, self._config, self._arguments)
         return self._kernel.decode(lines)
 
     def _add(self, block: DecodedBlock) -> None:
         if self._aggregation and self._system_metrics:
             self._aggregation.add(block.columns, self._texts)
             self._system_metrics.add(block.columns, self._texts)
-        if self._blooms:
-            self._blooms.add(block.columns, block.others)
-        if self._manifest:
-            self._manifest.add(block.columns, block.metadata)
-        self._stats.add(block.columns, exact=block.exact)
-
-    def _add_groups(self, groups: ChunkGroups) -> None:
-        if self._blooms:
-            self._blooms.add_groups(groups)
-        if self._manifest:
-            self._manifest.add_groups(groups)
-        self._stats.add_groups(groups)
+        self._chunk_tiers.add(block)
 
     def _count(self, block: DecodedBlock) -> None:
         self._counts += block.lines
@@ -167,14 +163,14 @@ class SegmentBuilder:
                 skip=self._chunk.uc_offset - begin.uc_offset,
                 first_line=self._chunk.first_line,
                 num_lines=self.line - self._chunk.first_line,
+                bits=begin.bits,
+                window=begin.window,
             )
         )
         self._chunk = _OpenChunk(self.uc_end, self.line)
         if self._kernel:
-            self._add_groups(self._kernel.end_chunk())
-        for builder in (self._blooms, self._manifest, self._stats):
-            if builder:
-                builder.end_chunk()
+            self._chunk_tiers.add_groups(self._kernel.end_chunk())
+        self._chunk_tiers.end_chunk()
 
     def finish(self) -> Segment | None:
         """Return the segment, ``None`` if it has no lines; its last chunk must be ended."""
@@ -183,6 +179,9 @@ class SegmentBuilder:
         last = self._chunks[-1]
         if self._kernel and self._aggregation:
             self._aggregation.add_groups(self._kernel.groups(), self._texts)
+        if self._kernel:  # its tables may be larger than all rows, which are made next
+            self._kernel.close()
+            self._kernel = None
         summary = SegmentSummary(
             segment_id=self._segment_id,
             provisional=self._provisional,
@@ -204,10 +203,10 @@ class SegmentBuilder:
 
     def _rows(self) -> list[Row]:
         segment_id, texts = self._segment_id, self._texts
-        rows = checkpoint_rows(segment_id, self._chunks)
+        rows = checkpoint_rows(segment_id, self._chunks) if self._has_checkpoints else []
         rows += hash_table_rows(segment_id, self._names.tables)
-        rows += self._stats.rows(segment_id)
-        for builder in (self._blooms, self._manifest, self._aggregation, self._system_metrics):
+        rows += self._chunk_tiers.rows(segment_id)
+        for builder in (self._aggregation, self._system_metrics):
             if builder:
                 rows += builder.rows(segment_id, texts)
         return rows

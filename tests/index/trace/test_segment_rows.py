@@ -11,7 +11,6 @@ import pytest
 from dftindexd.index.model import AggregationTier, ParseRequest, TierConfig
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.store.layout import segment_bounds
-from dftindexd.index.tiers.bloom import DIMENSIONS
 from dftindexd.index.tiers.chunk_stats import decode_chunk_stats
 from dftindexd.index.tiers.hash_tables import decode_hash_tables
 from dftindexd.index.tiers.manifest import decode_manifest
@@ -27,7 +26,7 @@ _ALWAYS = {"checkpoints": 1, "hash_tables": 1, "chunk_stats": 1}
         (TierConfig(bloom=False, manifest=False, aggregation=None), {}),
         (
             TierConfig(aggregation=None),
-            {"manifest": 1, "chunk_bloom": len(DIMENSIONS), "file_bloom": len(DIMENSIONS)},
+            {"manifest": 1, "chunk_bloom": 1},
         ),
         (
             TierConfig(bloom=False, manifest=False, aggregation=AggregationTier()),
