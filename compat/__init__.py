@@ -7,6 +7,7 @@ answers differ from dftracer-utils 0.0.12 on purpose.
 from __future__ import annotations
 
 from dftindexd.compat.capsule import ArrowBatch
+from dftindexd.compat.checkpoints import CheckpointIndexer, IndexerCheckpoint
 from dftindexd.compat.config import AggregationConfig, IndexStatus
 from dftindexd.compat.errors import (
     DFTUtilsAggregationError,
@@ -26,6 +27,7 @@ from dftindexd.compat.indexer import Indexer
 __all__ = (
     "AggregationConfig",
     "ArrowBatch",
+    "CheckpointIndexer",
     "DFTUtilsAggregationError",
     "DFTUtilsCompressionError",
     "DFTUtilsError",
@@ -39,4 +41,5 @@ __all__ = (
     "DFTUtilsValueError",
     "IndexStatus",
     "Indexer",
+    "IndexerCheckpoint",
 )

@@ -7,19 +7,17 @@ The loop runs on a thread for the duration of one build, so the caller may be a 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
-import anyio.from_thread
-import structlog
-
-from dftindexd.actors.engine import EngineOptions, open_engine
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.worker_process import WorkerProcess
 from dftindexd.compat.selection import Selection, state_dir
 from dftindexd.compat.translation import translated_errors
 from dftindexd.index.model import TierConfig
+from dftindexd.index.tier_sets import Sets
 
 __all__ = ("Build", "run_build")
 
@@ -35,16 +33,21 @@ class Build:
     force: bool
 
 
-def run_build(build: Build) -> None:
+def run_build(build: Build) -> Mapping[bytes, Sets]:
     """Index the selected traces as they are on disk, and forget those that are gone.
+
+    Returns what the store holds then.
 
     What a trace holds never fails a build: :meth:`Indexer.resolve` tells which are not ready.
 
     :raises DFTUtilsIndexerError: the store or the state directory cannot be used, such as when a
         daemon has it; the message names it.
     """
-    _quieten_logs()
     with ExitStack() as stack:
+        # The workers start while the engine is imported here.
+        workers = stack.enter_context(_started_workers(_number_of_workers(build)))
+        import anyio.from_thread
+
         stack.enter_context(translated_errors())
         # A store in an index_dir is guarded by its own lock; the state directory is not ours then.
         directory = state_dir()
@@ -53,31 +56,55 @@ def run_build(build: Build) -> None:
         portal = stack.enter_context(
             anyio.from_thread.start_blocking_portal(name="dftindexd-indexer")
         )
-        portal.call(_build, build, directory)
+        return portal.call(_build, build, directory, workers)
 
 
-async def _build(build: Build, directory: str) -> None:
+def _number_of_workers(build: Build) -> int:
+    """Return how many workers are of use: no more than there are traces."""
+    wanted = build.workers or len(os.sched_getaffinity(0))
+    return max(1, min(wanted, len(build.selection.stamps)))
+
+
+@contextmanager
+def _started_workers(number: int) -> Iterator[list[WorkerProcess]]:
+    """Start worker processes; those that nobody took over are ended."""
+    workers: list[WorkerProcess] = []
+    try:
+        for _ in range(number):
+            workers.append(WorkerProcess())  # noqa: PERF401 - the finally sees those that started
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+async def _build(
+    build: Build, directory: str, workers: list[WorkerProcess]
+) -> Mapping[bytes, Sets]:
+    import anyio.to_thread
+
+    from dftindexd.actors.engine import EngineOptions, open_engine
+    from dftindexd.actors.scheduler import RootOptions
+
     options = EngineOptions(
         state_dir=directory,
         owner=f"an embedded indexer, pid {os.getpid()}",
-        workers=build.workers or len(os.sched_getaffinity(0)),
+        workers=len(workers),
         root=RootOptions(tiers=build.tiers, follow=False, recursive=False),
     )
     selection = build.selection
-    async with open_engine(options) as engine:
+    async with open_engine(options, workers) as engine:
         root = await engine.add_root(
             selection.root, store_path=selection.store_path(build.index_dir)
         )
         tickets = [await root.leave_ticket(path, force=build.force) for path in selection.targets]
-        for ticket in tickets:
-            await ticket.wait()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, _import_reading)
+            for ticket in tickets:
+                await ticket.wait()
+        return root.handle.registry.sets
 
 
-def _quieten_logs() -> None:
-    """Keep the engine's log off the caller's standard output, unless the caller set logs up."""
-    if structlog.is_configured():
-        return
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )
+def _import_reading() -> None:
+    """Import what the caller will read with, while the workers are busy."""
+    import_module("dftindexd.compat.reading")

@@ -21,8 +21,10 @@ class AggregationConfig:
 class IndexStatus:
     """How far the index of some traces is.
 
-    ``ready`` are the traces that the index holds as they are on disk, ``needs_work`` all others:
-    new or changed ones, those that are missing or cannot be read. ``index_path`` is the store, ""
+    ``ready`` are the traces that the index holds as they are on disk, with all that is required,
+    ``needs_work`` all others: new or changed ones, those that are missing or cannot be read.
+    ``missing`` has for each of these the requirements it lacks: ``checkpoint``, ``bloom``,
+    ``manifest``, ``aggregation``. ``index_path`` is the store, ""
     where there are no traces; ``aggregation_interval_us`` is 0 without an aggregation tier.
     """
 
@@ -31,3 +33,4 @@ class IndexStatus:
     needs_work: list[str] = field(default_factory=list)
     index_path: str = ""
     aggregation_interval_us: int = 0
+    missing: dict[str, list[str]] = field(default_factory=dict)

@@ -13,13 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from dftindexd.compat.capsule import ArrowBatch, batches_of
+from dftindexd.compat.checkpoints import CheckpointIndexer
 from dftindexd.compat.config import AggregationConfig, IndexStatus
 from dftindexd.compat.errors import DFTUtilsError
 
 if TYPE_CHECKING:
     from dftindexd.compat.reading import AnalyzerQuery, OpenIndex
     from dftindexd.compat.selection import Selection
-    from dftindexd.index.model import TierConfig
+    from dftindexd.index.model import AggregationTier, TierConfig
+    from dftindexd.index.tier_sets import Sets
 
 __all__ = ("Indexer",)
 
@@ -41,14 +43,17 @@ class Indexer:
 
     :param index_dir: where the store lies, else in the state directory; never beside the traces
         unless this names their directory.
-    :param require_checkpoint, require_bloom, require_manifest: these tiers are always built.
+    :param require_checkpoint, require_bloom, require_manifest: build these tiers. Blooms and
+        manifest come with the checkpoints of their chunks.
     :param require_aggregation: build the aggregation tier: with this configuration, or if it is
         ``True`` with *time_interval_ms*, *group_keys*, *custom_metric_fields* and
         *compute_percentiles*. Anything else: it is neither built nor asked for.
-    :param checkpoint_size: bytes of text in a chunk.
+    :param checkpoint_size: bytes of text in a chunk; part of what is required.
     :param parallelism: the number of parser processes, 0 for one a processor.
     :param force_rebuild: parse also what is indexed already.
-    :raises ValueError: neither *directory* nor a list of *files* is given.
+    :param bloom_dimensions: arguments of events that have Bloom filters as well, part of what is
+        required; ``name``, ``cat``, ``pid``, ``tid`` and the hashes always have them.
+    :raises ValueError: neither *directory* nor a list of *files* is given, or a value is none.
     :raises TypeError: *runtime* is given; there is none to choose yet.
     """
 
@@ -69,6 +74,7 @@ class Indexer:
         parallelism: int = 0,
         force_rebuild: bool = False,
         runtime: None = None,
+        bloom_dimensions: list[str] | None = None,
     ) -> None:
         if not directory and not (isinstance(files, list) and files):
             raise ValueError("At least one of 'directory' or 'files' must be provided")
@@ -78,9 +84,16 @@ class Indexer:
             raise ValueError(f"checkpoint_size must be at least 1, not {checkpoint_size}")
         if parallelism < 0:
             raise ValueError(f"parallelism must be at least 0, not {parallelism}")
+        self.bloom_dimensions = list(bloom_dimensions or ())
+        for name in self.bloom_dimensions:
+            if not name or "." in name:
+                raise ValueError(f"bloom_dimensions must be names without a dot, not {name!r}")
         self.directory = directory
         self.files = list(files or ())
         self.index_dir = index_dir
+        self.require_checkpoint = require_checkpoint
+        self.require_bloom = require_bloom
+        self.require_manifest = require_manifest
         self.checkpoint_size = checkpoint_size
         self.parallelism = parallelism
         self.force_rebuild = force_rebuild
@@ -109,15 +122,28 @@ class Indexer:
     # -- building -----------------------------------------------------------------------------
 
     def resolve(self) -> IndexStatus:
-        """Return which traces are indexed as they are on disk, and which are not."""
-        return self._resolve(self._select())
+        """Return which traces have all that is required as it is on disk, and what others lack."""
+        from dftindexd.compat.status import resolve
+
+        selection = self._select()
+        return resolve(selection, selection.store_path(self.index_dir), self._tiers())
 
     def build(self) -> None:
-        """Index what is new or changed, forget what is gone; with *force_rebuild* index all anew.
+        """Index what is new, changed or required and missing, forget what is gone.
+
+        With *force_rebuild* all that is required is built anew. What else the index holds, such as
+        the aggregation in other intervals, stays.
 
         :raises DFTUtilsError: the directory or the store cannot be used.
         """
-        self._build(self._select())
+        self._build()
+
+    def _build(self) -> Mapping[bytes, Sets]:
+        """Build, and return what the store holds then."""
+        from dftindexd.compat.building import Build, run_build
+
+        tiers, force = self._tiers(), self.force_rebuild
+        return run_build(Build(self._select(), self.index_dir, tiers, self.parallelism, force))
 
     def ensure_indexed(self) -> IndexStatus:
         """Resolve, build if anything is to be done, and return how it stands then.
@@ -126,8 +152,11 @@ class Indexer:
         """
         status = self.resolve()
         if status.needs_work or (self.force_rebuild and status.total_files):
-            self.build()
-            status = self.resolve()
+            from dftindexd.compat.status import status_of
+
+            sets, selection = self._build(), self._select()
+            store_path = selection.store_path(self.index_dir)
+            status = status_of(selection, store_path, sets, self._tiers())
         return status
 
     def _select(self) -> Selection:
@@ -136,51 +165,34 @@ class Indexer:
         return select(self.directory, self.files)
 
     def _tiers(self) -> TierConfig:
+        """Return what is required."""
+        from dftindexd.index.model import TierConfig
+
+        return TierConfig(
+            checkpoints=self.require_checkpoint,
+            bloom=self.require_bloom,
+            manifest=self.require_manifest,
+            aggregation=self._aggregation_tier(),
+            chunk_bytes=self.checkpoint_size,
+            arguments=tuple(self.bloom_dimensions),
+        ).normal()
+
+    def _aggregation_tier(self) -> AggregationTier | None:
+        if self.aggregation is None:
+            return None
         from dftindexd.compat.translation import translated_errors
-        from dftindexd.index.model import AggregationTier, TierConfig
+        from dftindexd.index.model import AggregationTier
         from dftindexd.index.tiers.aggregation_schema import check_tier
 
-        aggregation = None
-        if self.aggregation is not None:
-            aggregation = AggregationTier(
-                interval_us=int(self.aggregation.time_interval_ms * 1000),
-                group_keys=tuple(self.aggregation.group_keys or ()),
-                custom_metric_fields=tuple(self.aggregation.custom_metric_fields or ()),
-                percentiles=self.aggregation.compute_percentiles,
-            )
-            with translated_errors():
-                check_tier(aggregation)
-        return TierConfig(aggregation=aggregation, chunk_bytes=self.checkpoint_size)
-
-    def _wanted(self) -> tuple[TierConfig, ...]:
-        """Return the configurations that a read may find: ours, or the one that all default to."""
-        from dftindexd.index.model import TierConfig
-
-        return (self._tiers(),) if self.aggregation is not None else (TierConfig(),)
-
-    def _resolve(self, selection: Selection) -> IndexStatus:
-        from dftindexd.compat.reading import status_of
-
-        tiers = self._tiers() if self.aggregation is not None else None
-        return status_of(selection, selection.store_path(self.index_dir), tiers)
-
-    def _build(self, selection: Selection) -> None:
-        from dftindexd.compat.building import Build, run_build
-
-        tiers = self._tiers_to_build(selection)
-        run_build(Build(selection, self.index_dir, tiers, self.parallelism, self.force_rebuild))
-
-    def _tiers_to_build(self, selection: Selection) -> TierConfig:
-        """Return our configuration, or the default one where nothing is asked for and the store
-        has that: who does not need the aggregation tier must not take it from those who do."""
-        from dftindexd.compat.reading import holds_tiers
-        from dftindexd.index.model import TierConfig
-
-        default = TierConfig()
-        store_path = selection.store_path(self.index_dir)
-        if self.aggregation is None and holds_tiers(selection, store_path, default):
-            return default
-        return self._tiers()
+        tier = AggregationTier(
+            interval_us=int(self.aggregation.time_interval_ms * 1000),
+            group_keys=tuple(self.aggregation.group_keys or ()),
+            custom_metric_fields=tuple(self.aggregation.custom_metric_fields or ()),
+            percentiles=self.aggregation.compute_percentiles,
+        )
+        with translated_errors():
+            check_tier(tier)
+        return tier
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -192,6 +204,8 @@ class Indexer:
         if not selection.stamps:
             raise DFTUtilsError("No index path available")
         with open_index(selection, selection.store_path(self.index_dir)) as index:
+            if index is not None:
+                index.warn_of_changed()
             yield index
 
     @contextmanager
@@ -205,6 +219,18 @@ class Indexer:
                     "(nothing is indexed yet: call ensure_indexed())"
                 )
             yield index
+
+    def get_checkpoint_indexer(self, file_path: str) -> CheckpointIndexer:
+        """Return what tells the checkpoints of the trace at *file_path*, one of this indexer's.
+
+        It reads, and where need be builds, the same store, with this indexer's *checkpoint_size*.
+
+        :raises DFTUtilsIndexerError: the indexer has no such trace.
+        """
+        selection = self._select()
+        return CheckpointIndexer.of_indexer(
+            selection, self.index_dir, file_path, self.checkpoint_size
+        )
 
     def get_hash_table(self, hash_type: str) -> dict[str, str]:
         """Return hash to name of type ``file``, ``host``, ``string`` or ``proc``.
@@ -232,7 +258,7 @@ class Indexer:
         kind = _kind(type)
         _check_batch_size(batch_size)
         with self._read_aggregation() as index:
-            return batches_of(index.aggregation(self._wanted(), kind), batch_size)
+            return batches_of(index.aggregation(self._aggregation_tier(), kind), batch_size)
 
     def iter_arrow_dfanalyzer(
         self,
@@ -250,7 +276,7 @@ class Indexer:
         _check_batch_size(batch_size)
         asked = _query(time_granularity, time_resolution, query, None)
         with self._read_aggregation() as index:
-            return batches_of(index.analyzer(self._wanted(), kind, asked), batch_size)
+            return batches_of(index.analyzer(self._aggregation_tier(), kind, asked), batch_size)
 
     def iter_arrow_dfanalyzer_all(
         self,
@@ -267,7 +293,7 @@ class Indexer:
         _check_batch_size(batch_size)
         asked = _query(time_granularity, time_resolution, query, _checked_group_by(group_by))
         with self._read_aggregation() as index:
-            tables = index.analyzer_all(self._wanted(), asked)
+            tables = index.analyzer_all(self._aggregation_tier(), asked)
         return {kind: list(batches_of(table, batch_size)) for kind, table in tables.items()}
 
 

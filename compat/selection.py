@@ -21,19 +21,23 @@ class Selection:
     ``stamps`` has each trace by its path relative to ``root``, with what is on disk now (``None``:
     nothing, or nothing that can be looked at). ``targets`` are the absolute paths that have to be
     indexed for all of them. ``given`` is the directory as the caller named it, "" for a list.
+    ``store`` is the path of the store where the caller named it, else "".
     """
 
     root: bytes
     stamps: dict[bytes, FileStamp | None]
     targets: tuple[bytes, ...]
     given: str = ""
+    store: str = ""
 
     def shown(self, path: bytes) -> str:
         """Return the path of a trace for the caller."""
         return os.path.join(self.given or os.fsdecode(self.root), os.fsdecode(path))
 
     def store_path(self, index_dir: str) -> str:
-        """Return where the store lies: in *index_dir*, else in the state directory."""
+        """Return where the store lies: as named, in *index_dir*, else in the state directory."""
+        if self.store:
+            return self.store
         folder = os.path.abspath(index_dir) if index_dir else os.path.join(state_dir(), "stores")
         return os.path.join(folder, store_name(self.root))
 

@@ -1,7 +1,9 @@
 """The facts about a trace that travel between disk, parser, store and queries.
 
-All are frozen: a change is a new value. Offsets are bytes; ``c_`` counts in the file as it lies on
-disk, ``uc_`` in its text after inflating (for a plain trace both are the same).
+All are frozen: a change is a new value. None can be part of a cycle, so that the garbage collector
+need not look at the hundreds of thousands that a store holds. Offsets are bytes; ``c_`` counts in
+the file as it lies on disk, ``uc_`` in its text after inflating (for a plain trace both are the
+same).
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import msgspec
 
 __all__ = (
     "DEFAULT_INTERVAL_US",
+    "GREATEST_BLOOM_RATE",
+    "LEAST_BLOOM_RATE",
     "AggregationTier",
     "BadLine",
     "Ending",
@@ -32,6 +36,10 @@ __all__ = (
 #: Default width of a time bucket in microseconds, as in dftracer-utils.
 DEFAULT_INTERVAL_US: Final = 5_000_000
 
+#: The bounds of the share of values that a Bloom filter may claim wrongly.
+LEAST_BLOOM_RATE: Final = 0.0001
+GREATEST_BLOOM_RATE: Final = 0.5
+
 #: How a finished trace ended: by the tracer's own marks, by silence, or cut off (killed writer).
 Ending: TypeAlias = Literal["end", "silence", "cut"]
 
@@ -44,7 +52,7 @@ Tail: TypeAlias = Literal["complete", "open", "empty", "corrupt"]
 Row: TypeAlias = tuple[str, bytes, bytes]
 
 
-class FileStamp(msgspec.Struct, frozen=True, array_like=True):
+class FileStamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What ``stat`` says of a file. Two equal stamps at one path are taken as equal contents."""
 
     ino: int
@@ -53,7 +61,7 @@ class FileStamp(msgspec.Struct, frozen=True, array_like=True):
     ctime_ns: int
 
 
-class AggregationTier(msgspec.Struct, frozen=True, kw_only=True):
+class AggregationTier(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The configuration of an aggregation tier; it is part of the tier's identity."""
 
     interval_us: int = DEFAULT_INTERVAL_US
@@ -63,20 +71,53 @@ class AggregationTier(msgspec.Struct, frozen=True, kw_only=True):
     bucket_by: Literal["midpoint", "start"] = "midpoint"
 
 
-class TierConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tiers a root has. ``chunk_bytes`` is the size of a chunk of text."""
+class TierConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Which tiers a root has, or a set of tiers that was built together.
 
+    ``checkpoints`` stands for tier 1 with the chunks' statistics. ``chunk_bytes`` is the size of a
+    chunk of text. ``bloom_rate`` is the greatest share of values that a Bloom filter may claim
+    wrongly, ``arguments`` names the arguments of events that have filters of their own.
+    """
+
+    checkpoints: bool = True
     bloom: bool = True
     manifest: bool = True
     aggregation: AggregationTier | None = AggregationTier()
     chunk_bytes: int = 32 << 20
+    bloom_rate: float = 0.01
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not LEAST_BLOOM_RATE <= self.bloom_rate <= GREATEST_BLOOM_RATE:
+            raise ValueError(
+                f"bloom_rate must be from {LEAST_BLOOM_RATE} to {GREATEST_BLOOM_RATE},"
+                f" not {self.bloom_rate}"
+            )
+        for name in self.arguments:
+            if not name or "." in name:
+                raise ValueError(f"arguments must be names without a dot, not {name!r}")
+
+    def normal(self) -> TierConfig:
+        """Return the form in which configurations that build the same are equal: blooms and
+        manifest need the chunks that checkpoints describe, and nothing else has a size of them."""
+        if self.bloom:
+            arguments = tuple(sorted(set(self.arguments)))
+            return msgspec.structs.replace(self, checkpoints=True, arguments=arguments)
+        chunks = self.checkpoints or self.manifest
+        return TierConfig(
+            checkpoints=chunks,
+            bloom=False,
+            manifest=self.manifest,
+            aggregation=self.aggregation,
+            chunk_bytes=self.chunk_bytes if chunks else TierConfig().chunk_bytes,
+        )
 
     def digest(self) -> bytes:
         """Return eight bytes that differ between configurations."""
         return hashlib.blake2b(msgspec.json.encode(self), digest_size=8).digest()
 
 
-class ResumePoint(msgspec.Struct, frozen=True, kw_only=True):
+class ResumePoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where reading a growing trace goes on: everything before it is in closed segments.
 
     ``c_offset``/``uc_offset`` is a place where inflating can begin (the start of a gzip member, or
@@ -95,7 +136,7 @@ class ResumePoint(msgspec.Struct, frozen=True, kw_only=True):
     tail: bytes
 
 
-class TraceFacts(msgspec.Struct, frozen=True, kw_only=True):
+class TraceFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the records read so far say of the whole trace; a later segment starts from them.
 
     ``generation`` is ``""`` until an event was seen. ``end_seen``: an ``end`` event was read.
@@ -110,7 +151,7 @@ class TraceFacts(msgspec.Struct, frozen=True, kw_only=True):
     bracket_closed: bool = False
 
 
-class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
+class LineCounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Every line of a segment is counted once: ``total == ok + skipped + bad``.
 
     ``ok`` lines hold records; ``skipped`` are blank or brackets; ``bad`` do not parse. ``repaired``
@@ -136,7 +177,7 @@ class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class BadLine(msgspec.Struct, frozen=True, array_like=True):
+class BadLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a line that does not parse begins, its number (from 0), and its first bytes."""
 
     uc_offset: int
@@ -144,7 +185,7 @@ class BadLine(msgspec.Struct, frozen=True, array_like=True):
     sample: bytes
 
 
-class SegmentSummary(msgspec.Struct, frozen=True, kw_only=True):
+class SegmentSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one parse of the text ``uc_begin..uc_end`` of a trace contributed.
 
     ``provisional``: the text of the open member (or an unfinished last line), dropped and read anew
@@ -174,12 +215,14 @@ class ParseRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Read one trace: from its beginning, or from *resume* where it only grew.
 
     Rows of complete members (plain: complete lines) get *segment_id*, those of the open member's
-    complete lines *provisional_id*.
+    complete lines *provisional_id*. *run* is how many ids each of the two stands for, with itself:
+    what holds very many distinct texts is cut into as many segments.
     """
 
     path: bytes
     segment_id: int
     provisional_id: int
+    run: int = 1
     tiers: TierConfig
     resume: ResumePoint | None = None
     facts: TraceFacts = TraceFacts()
@@ -188,9 +231,10 @@ class ParseRequest(msgspec.Struct, frozen=True, kw_only=True):
 class ParsedTrace(msgspec.Struct, frozen=True, kw_only=True):
     """What reading a trace gave. ``resumed`` is false where it was read from its beginning.
 
-    ``segments`` has none to two entries: a closed one and a provisional one. ``facts`` are those of
-    the closed text, ``final_facts`` include the provisional text. ``resume`` is ``None`` only for
-    an empty trace.
+    ``segments`` are in the order of the text, the closed ones before the provisional ones; most
+    often there is at most one of each. ``facts`` are those of the closed text, ``final_facts``
+    include the provisional text. ``resume`` is ``None`` only for an empty trace. ``rows`` is empty
+    where they were handed on as the segments ended.
     """
 
     stamp: FileStamp
@@ -204,13 +248,13 @@ class ParsedTrace(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...] = ()
 
 
-class TraceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The commit record of a trace: the segments it names are visible, and no others.
+class TraceRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The commit record of one tier set of a trace: the segments it names are visible.
 
-    ``path`` is relative to the root, as the file system's bytes. ``version`` counts the commits of
-    this trace, ``generation`` is the store's at the last of them. A trace is finished when
-    ``ending`` is set. ``quarantined`` names why a trace is not parsed any more. ``tiers`` is the
-    digest of the tier configuration its segments were built with.
+    A trace has one or more sets, each with its own record; ``tiers`` says what its segments hold,
+    ``file_id`` is the same in all. ``path`` is relative to the root, as the file system's bytes.
+    ``version`` counts the commits of this set, ``generation`` is the store's at the last of them. A
+    set is finished when ``ending`` is set. ``quarantined`` names why it is not parsed any more.
     """
 
     file_id: int
@@ -218,7 +262,7 @@ class TraceRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     generation: int
     stamp: FileStamp
-    tiers: bytes
+    tiers: TierConfig
     segments: tuple[SegmentSummary, ...] = ()
     resume: ResumePoint | None = None
     facts: TraceFacts = TraceFacts()
