@@ -17,9 +17,9 @@ from typing import Literal, TypeAlias
 
 import anyio
 import anyio.abc
-import structlog
 
 from dftindexd.actors.child_process import child_command, die_with_parent
+from dftindexd.actors.log import get_log
 from dftindexd.index.errors import CoreError
 from dftindexd.index.trace import kernel_cache
 
@@ -30,7 +30,7 @@ KernelState: TypeAlias = Literal["ready", "compiling", "failed"]
 #: The workers go first.
 _NICENESS = 5
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 
 class KernelCompiler:

@@ -7,28 +7,26 @@ process; the other workers and the queued jobs do not notice.
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
+from collections.abc import Iterable
 from typing import Final
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import msgspec
-import structlog
 
 from dftindexd.actors.actor import Actor, ActorContext
-from dftindexd.actors.child_process import child_command
 from dftindexd.actors.commands import ParseJob, ParseResult
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor
-from dftindexd.actors.worker import FRAME
+from dftindexd.actors.worker_process import FRAME, WorkerProcess
 from dftindexd.index.errors import CoreError
 
 __all__ = ("ParserPool", "ParserWorker", "WorkerDiedError")
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 
 class WorkerDiedError(CoreError):
@@ -36,11 +34,11 @@ class WorkerDiedError(CoreError):
 
 
 class ParserWorker(Actor):
-    """One worker process. Jobs are :class:`ParseJob` messages."""
+    """One worker process, a new one or *process*. Jobs are :class:`ParseJob` messages."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, process: WorkerProcess | None = None) -> None:
         self.name = f"parser:{number}"
-        self._process: anyio.abc.Process | None = None
+        self._process = process
         self._stream: anyio.abc.SocketStream | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ParseResult)
@@ -48,19 +46,9 @@ class ParserWorker(Actor):
         self._traces = 0
 
     async def initialize(self, context: ActorContext) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = await anyio.open_process(
-                    child_command("dftindexd.actors.worker", theirs.fileno(), os.getpid()),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=None,
-                    pass_fds=(theirs.fileno(),),
-                )
-            except BaseException:
-                ours.close()
-                raise
+        if self._process is None:
+            self._process = WorkerProcess()
+        ours = self._process.socket.dup()  # the stream takes over what it is given
         self._stream = await anyio.abc.UNIXSocketStream.from_socket(ours)
 
     async def handle(self, message: ParseJob, context: ActorContext) -> ParseResult:
@@ -94,7 +82,7 @@ class ParserWorker(Actor):
     async def _epitaph(self) -> str:
         if self._process is None:
             return "a parser worker never started"
-        code = await self._process.wait()
+        code = await anyio.to_thread.run_sync(self._process.wait)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         return f"parser worker {self._process.pid} {how}"
 
@@ -102,10 +90,7 @@ class ParserWorker(Actor):
         if self._stream is not None:
             await self._stream.aclose()
         if self._process is not None:
-            if self._process.returncode is None:
-                self._process.kill()
-            await self._process.wait()
-            await self._process.aclose()
+            self._process.kill()
         _log.debug("worker_ended", worker=self.name, status=status.value)
 
     def observe(self) -> dict[str, object]:
@@ -121,10 +106,14 @@ _RESTARTS: Final = RestartPolicy(max_restarts=200, window=60.0, first_delay=0.02
 
 
 class ParserPool:
-    """A number of workers on one mailbox, to which jobs are sent."""
+    """A number of workers on one mailbox, to which jobs are sent.
 
-    def __init__(self, size: int) -> None:
+    Processes that are *started* already are taken first; the pool ends them as its own.
+    """
+
+    def __init__(self, size: int, started: Iterable[WorkerProcess] = ()) -> None:
         self.size = size
+        self._started = list(started)
         self.mailbox = Mailbox("parsers", capacity=2 * size)
         self.supervisors = [self._supervisor(number) for number in range(size)]
         self._scope = anyio.CancelScope()
@@ -132,8 +121,11 @@ class ParserPool:
 
     def _supervisor(self, number: int) -> Supervisor:
         return Supervisor(
-            f"parser:{number}", lambda: ParserWorker(number), self.mailbox, policy=_RESTARTS
+            f"parser:{number}", lambda: self._worker(number), self.mailbox, policy=_RESTARTS
         )
+
+    def _worker(self, number: int) -> ParserWorker:
+        return ParserWorker(number, self._started.pop() if self._started else None)
 
     @property
     def restarts(self) -> int:

@@ -9,10 +9,8 @@ the socket closes, and dies with its parent.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
-import struct
 import sys
 import traceback
 from typing import Final
@@ -21,51 +19,54 @@ import msgspec
 
 from dftindexd.actors.child_process import die_with_parent
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
+from dftindexd.actors.worker_process import FRAME
 from dftindexd.index.errors import CoreError, StoreReadOnlyError, TraceGoneError
 from dftindexd.index.failpoints import failpoint
-from dftindexd.index.model import ParseRequest, Row
+from dftindexd.index.model import ParseRequest
 from dftindexd.index.segment import parse_trace
-from dftindexd.index.store.sst import write_ssts
+from dftindexd.index.store.sst import SstSink
 from dftindexd.index.trace import kernel_cache
 
-__all__ = ("FRAME", "INLINE_BYTES", "main", "run_job")
-
-FRAME: Final = struct.Struct(">I")
+__all__ = ("INLINE_BYTES", "main", "run_job")
 
 #: Up to this many bytes of rows travel with the result; more go into SST files.
-INLINE_BYTES: Final = 256 << 10
-
-#: Loading the kernel takes about as long as reading this many bytes on disk without it.
-_LOADING_COSTS_BYTES: Final = 512 << 10
-_IDLE_SECONDS: Final = 0.3
+INLINE_BYTES: Final = 1 << 20
 
 
 def run_job(job: ParseJob, *, use_kernel: bool) -> ParseResult:
     """Read every trace of *job*; one that cannot be read does not stop the others."""
     outcomes: list[ParsedOutcome | TraceFailure] = []
-    rows: list[Row] = []
-    for request in job.requests:
-        outcome = _parse(request, use_kernel=use_kernel)
-        if isinstance(outcome, ParsedOutcome):
-            rows += outcome.parsed.rows
-            outcome = ParsedOutcome(parsed=msgspec.structs.replace(outcome.parsed, rows=()))
-        outcomes.append(outcome)
-    if sum(len(key) + len(value) for _, key, value in rows) <= INLINE_BYTES:
-        return ParseResult(outcomes=tuple(outcomes), rows=tuple(rows))
+    sink = SstSink(job.staging, job.stem)
     try:
-        artifacts = write_ssts(rows, job.staging, job.stem)
+        for request in job.requests:
+            sink.begin_trace()
+            outcome = _parse(request, sink, use_kernel=use_kernel)
+            if isinstance(outcome, TraceFailure):
+                sink.drop()
+            outcomes.append(outcome)
+        if not sink.files and sink.size <= INLINE_BYTES:
+            return ParseResult(outcomes=tuple(outcomes), rows=tuple(sink.rows))
+        sink.write()
     except StoreReadOnlyError as error:
+        sink.discard()
+        failure = TraceFailure(reason=str(error))
+        outcomes += [failure] * (len(job.requests) - len(outcomes))
         return ParseResult(outcomes=tuple(outcomes), staging_error=str(error))
     except CoreError as error:
+        sink.discard()
         failure = TraceFailure(reason=_described(error))
-        return ParseResult(outcomes=(failure,) * len(outcomes))
-    return ParseResult(outcomes=tuple(outcomes), artifacts=artifacts)
+        return ParseResult(outcomes=(failure,) * len(job.requests))
+    return ParseResult(outcomes=tuple(outcomes), artifacts=sink.artifacts())
 
 
-def _parse(request: ParseRequest, *, use_kernel: bool) -> ParsedOutcome | TraceFailure:
+def _parse(
+    request: ParseRequest, sink: SstSink, *, use_kernel: bool
+) -> ParsedOutcome | TraceFailure:
     try:
         failpoint("worker:parse:before", request.path)
-        return ParsedOutcome(parsed=parse_trace(request, use_kernel=use_kernel))
+        return ParsedOutcome(parsed=parse_trace(request, use_kernel=use_kernel, sink=sink))
+    except StoreReadOnlyError:
+        raise  # no trace is to blame
     except TraceGoneError as error:
         return TraceFailure(reason=str(error), gone=True)
     except (CoreError, OSError) as error:
@@ -82,9 +83,9 @@ def _described(error: Exception) -> str:
     return str(error) if isinstance(error, CoreError) else f"{type(error).__name__}: {error}"
 
 
-def _kernel_is_there() -> bool:
-    """Return whether the kernel can be used now; compiling it is somebody else's work, and until
-    then the reference reads every line, slower and with the same result."""
+def _has_kernel() -> bool:
+    """Have the kernel loaded, if it is there: compiling it is somebody else's work, and until then
+    the reference reads every line, slower and with the same result."""
     try:
         if not kernel_cache.is_compiled(os.environ):
             return False
@@ -94,31 +95,13 @@ def _kernel_is_there() -> bool:
     return True
 
 
-class _KernelChoice:
-    """Whether a job is read by the kernel: always once it is loaded, and it is loaded when as much
-    has come as loading costs."""
-
-    def __init__(self) -> None:
-        self._bytes_before = 0
-
-    def __call__(self, job: ParseJob) -> bool:
-        if kernel_cache.is_loaded():
-            return True
-        self._bytes_before += sum(_size(request.path) for request in job.requests)
-        return self._bytes_before > _LOADING_COSTS_BYTES and _kernel_is_there()
-
-
-def _size(path: bytes) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0  # reading it says what is wrong
-
-
 def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     parts = bytearray()
     while len(parts) < size:
-        part = connection.recv(min(1 << 20, size - len(parts)))
+        try:
+            part = connection.recv(min(1 << 20, size - len(parts)))
+        except ConnectionResetError:  # it died with something unread
+            sys.exit(0)
         if not part:
             sys.exit(0)
         parts += part
@@ -129,14 +112,15 @@ def main(descriptor: int, parent: int) -> None:
     """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    use_kernel = _KernelChoice()
+    _has_kernel()  # before the first job comes: now nobody waits for it
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
     with socket.socket(fileno=descriptor) as connection:
         while True:
-            if not select.select([connection], [], [], _IDLE_SECONDS)[0]:
-                _kernel_is_there()  # now nobody has to wait for it
             (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
             job = decoder.decode(_receive_exactly(connection, size))
-            result = encoder.encode(run_job(job, use_kernel=use_kernel(job)))
-            connection.sendall(FRAME.pack(len(result)) + result)
+            result = encoder.encode(run_job(job, use_kernel=_has_kernel()))
+            try:
+                connection.sendall(FRAME.pack(len(result)) + result)
+            except (BrokenPipeError, ConnectionResetError):  # nobody wants it any more
+                sys.exit(0)

@@ -22,6 +22,7 @@ from dftindexd.actors.parser_pool import ParserPool, WorkerDiedError
 from dftindexd.actors.worker import run_job
 from dftindexd.index.failpoints import VARIABLE
 from dftindexd.index.model import ParseRequest, TierConfig
+from dftindexd.index.store.rocks import RocksStore
 from tests.end_to_end.made_traces import write_trace
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
@@ -85,8 +86,41 @@ def test_many_rows_go_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("dftindexd.actors.worker.INLINE_BYTES", 0)
     answer = run_job(job, use_kernel=False)
     assert not answer.rows
-    assert all(os.path.basename(path).startswith("stem.") for path in answer.artifacts.values())
-    assert all(os.path.getsize(path) for path in answer.artifacts.values())
+    paths = [path for (path,) in answer.artifacts.values()]
+    assert all(os.path.basename(path).startswith("stem-0.") for path in paths)
+    assert all(os.path.getsize(path) for path in paths)
+
+
+def test_very_many_rows_go_into_files_that_share_no_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.pfw", "b.pfw", "c.pfw"):
+        write_trace(tmp_path / name, 50)
+    names = ("a.pfw", "missing.pfw", "b.pfw", "c.pfw")
+    inline = run_job(job_for(tmp_path, *names), use_kernel=False)
+    monkeypatch.setattr("dftindexd.index.store.sst.HELD_BYTES", 0)
+    answer = run_job(job_for(tmp_path, *names), use_kernel=False)
+    assert answer.outcomes == inline.outcomes
+    assert {len(paths) for paths in answer.artifacts.values()} == {3}
+    store = RocksStore(str(tmp_path / "store"))
+    store.ingest(answer.artifacts)
+    found = {(family, *row) for family in answer.artifacts for row in store.scan(family)}
+    store.close()
+    assert found == set(inline.rows)
+
+
+def test_staging_that_cannot_be_written_while_a_trace_is_read_fails_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_trace(tmp_path / "a.pfw", 50)
+    job = job_for(tmp_path, "a.pfw", "a.pfw")
+    monkeypatch.setattr("dftindexd.index.store.sst.HELD_BYTES", 0)
+    answer = run_job(
+        ParseJob(requests=job.requests, staging=str(tmp_path / "none"), stem="s"), use_kernel=False
+    )
+    assert answer.staging_error
+    assert len(answer.outcomes) == 2
+    assert not answer.artifacts
 
 
 def test_staging_that_cannot_be_written_is_not_held_against_the_traces(
