@@ -8,24 +8,23 @@ other, and prints for each kind of work the median seconds and the ratio of the 
 from __future__ import annotations
 
 import argparse
+import gzip
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from benchmarks.environments import reference_python
+from benchmarks.environments import REPOSITORY, reference_python
+from benchmarks.memory import PeakMemory
 
 _INDEX_ONCE = Path(__file__).with_name("index_once.py")
 #: Megabytes of JSON text that one epoch of the generators' four ranks gives.
 _MEGABYTES_PER_EPOCH = 16.6
-_MEMORY_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Work:
     name: str
     version: str
     make: Callable[[Path, float], None]
+    tiers: str = "all"
 
 
 @dataclass(frozen=True)
@@ -84,58 +84,47 @@ def make_small(folder: Path, _megabytes: float) -> None:
     generate("0.0.12", folder, "-p", "3000", "-H", "8", "-e", "1", "-s", "3")
 
 
+def make_real(folder: Path, megabytes: float) -> None:
+    """One v1 trace of the real tracer, its lines repeated to a tenth of *megabytes*, one member a
+    repetition as if the tracer had flushed."""
+    source = real_traces() / "v2" / "v210_norm"
+    lines = b"".join(_lines(path) for path in sorted(source.rglob("*.pfw.gz")))
+    member = gzip.compress(lines * max(1, (4 << 20) // len(lines)), 6)
+    times = max(1, round(megabytes * 1e5 / (len(lines) * max(1, (4 << 20) // len(lines)))))
+    (folder / "real.pfw.gz").write_bytes(gzip.compress(b"[\n") + member * times)
+
+
+def _lines(path: Path) -> bytes:
+    text = gzip.decompress(path.read_bytes())
+    return b"".join(line for line in text.splitlines(keepends=True) if len(line) > 2)
+
+
+def real_traces() -> Path:
+    """Return the folder of real traces, which are not part of the repository."""
+    beside = REPOSITORY.parent / "shared" / "traces"
+    return Path(os.environ.get("DFTINDEXD_TEST_TRACES", beside))
+
+
 WORKS = (
     Work("many members, v1", "0.0.12", make_many_members_v1),
     Work("many members, v2", "0.0.14", make_many_members_v2),
     Work("one member each, v1", "0.0.12", make_single_members),
+    Work("many members, v1, tiers 1 and 2", "0.0.12", make_many_members_v1, "two"),
     Work("3,000 small traces, v1", "0.0.12", make_small),
+    Work("real v1 trace, repeated", "0.0.12", make_real),
 )
 
 
-class _PeakMemory:
-    """Samples the PSS of a process and its descendants and keeps the largest sum."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak_bytes = 0
-        self._process = psutil.Process(pid)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_MEMORY_SECONDS):
-            self.peak_bytes = max(self.peak_bytes, self._sum())
-
-    def _sum(self) -> int:
-        total = 0
-        try:
-            family = [self._process, *self._process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return 0
-        for process in family:
-            try:
-                total += process.memory_full_info().pss
-            except psutil.NoSuchProcess:
-                continue
-        return total
-
-    def stop(self) -> int:
-        """End sampling and return the peak."""
-        self._ended.set()
-        self._thread.join()
-        return self.peak_bytes
-
-
-def index_once(product: str, python: str, traces: Path) -> Run:
+def index_once(product: str, python: str, traces: Path, tiers: str = "all") -> Run:
     """Index *traces* into a new store in a new process."""
     with tempfile.TemporaryDirectory(prefix="dftindexd-bench-") as index_dir:
         process = subprocess.Popen(
-            [python, "-P", _INDEX_ONCE, product, traces, index_dir],
+            [python, "-P", _INDEX_ONCE, product, traces, index_dir, tiers],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        memory = _PeakMemory(process.pid)
+        memory = PeakMemory(process.pid)
         output, _ = process.communicate()
         peak = memory.stop()
         if process.returncode:
@@ -149,10 +138,11 @@ def compare(work: Work, megabytes: float, runs: int) -> str:
     with tempfile.TemporaryDirectory(prefix="dftindexd-bench-traces-") as name:
         traces = Path(name)
         work.make(traces, megabytes)
+        python = str(reference_python(work.version))
         pairs = [
             (
-                index_once("dftracer-utils", str(reference_python(work.version)), traces),
-                index_once("dftindexd", sys.executable, traces),
+                index_once("dftracer-utils", python, traces, work.tiers),
+                index_once("dftindexd", sys.executable, traces, work.tiers),
             )
             for _ in range(runs)
         ]
@@ -178,7 +168,9 @@ def main() -> None:
     print("| work | reference | its seconds | our seconds | ratio | its peak MB | our peak MB |")
     print("|---|---|---|---|---|---|---|")
     for work in WORKS:
-        if options.only in work.name:
+        if work.make is make_real and not real_traces().is_dir():
+            print(f"skipped: {work.name}: no folder {real_traces()}", file=sys.stderr)
+        elif options.only in work.name:
             print(compare(work, options.megabytes, options.runs), flush=True)
 
 
