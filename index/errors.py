@@ -9,9 +9,12 @@ __all__ = (
     "ForeignStoreError",
     "NotWatchedError",
     "QueryError",
+    "StaleGenerationError",
     "StoreDamagedError",
     "StoreLockedError",
+    "StoreOutdatedError",
     "StoreReadOnlyError",
+    "TraceChangedError",
     "TraceGoneError",
 )
 
@@ -42,6 +45,12 @@ class TraceGoneError(CoreError):
     code = "not-found"
 
 
+class TraceChangedError(CoreError):
+    """The trace no longer holds the text that was indexed."""
+
+    code = "busy"
+
+
 class QueryError(CoreError):
     """A filter or grouping does not parse or names an unknown column."""
 
@@ -54,6 +63,10 @@ class ForeignStoreError(CoreError):
     code = "invalid-argument"
 
 
+class StoreOutdatedError(ForeignStoreError):
+    """A store of ours of an older format: it is built anew from the traces."""
+
+
 class StoreLockedError(CoreError):
     """Another process has the store open."""
 
@@ -61,9 +74,24 @@ class StoreLockedError(CoreError):
 
 
 class StoreDamagedError(CoreError):
-    """The store's files do not read back as written."""
+    """The store's files do not read back as written.
+
+    ``segments`` are those whose rows are damaged, by their ids; none where that is not known.
+    """
 
     code = "damaged"
+
+    def __init__(
+        self, message: str, hint: str = "", *, segments: frozenset[int] = frozenset()
+    ) -> None:
+        super().__init__(message, hint)
+        self.segments = segments
+
+
+class StaleGenerationError(CoreError):
+    """A generation is too old to say what changed since."""
+
+    code = "not-found"
 
 
 class StoreReadOnlyError(CoreError):

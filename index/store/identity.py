@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
 
-from dftindexd.index.errors import ForeignStoreError, StoreLockedError
+from dftindexd.index.errors import (
+    ForeignStoreError,
+    StoreDamagedError,
+    StoreLockedError,
+    StoreOutdatedError,
+)
+from dftindexd.index.store.aside import kept_aside, reason_of
 from dftindexd.index.store.layout import FORMAT_VERSION
 
 __all__ = (
@@ -23,6 +30,10 @@ __all__ = (
     "acquire_lock",
     "check_identity",
     "lock_holder",
+    "note_rebuilt",
+    "read_identity",
+    "require_database",
+    "sync_directory",
     "write_file_durably",
 )
 
@@ -34,12 +45,19 @@ _TEMPORARY: Final = ".new"
 _BEFORE_IDENTITY: Final = (LOCK_FILE, IDENTITY_FILE + _TEMPORARY)
 
 
-class StoreIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """The contents of the identity file. ``root`` is the watched directory, for people to read."""
+class StoreIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The contents of the identity file. ``root`` is the watched directory, for people to read.
+
+    ``rebuilding`` says of a store that took the place of one that was set aside that it does not
+    hold all that this did yet, and why. Its generations begin at ``first_generation``, later than
+    those of any before it.
+    """
 
     product: Literal["dftindexd"]
     format: int
     root: str = ""
+    rebuilding: str = ""
+    first_generation: int = 0
 
 
 def write_file_durably(path: str, data: bytes) -> None:
@@ -56,7 +74,12 @@ def write_file_durably(path: str, data: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    sync_directory(os.path.dirname(path) or ".")
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in the directory *path* durable."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:
@@ -68,7 +91,7 @@ def check_identity(path: str, root: str) -> bool:
 
     A directory that does not exist or is empty becomes ours.
 
-    :raises ForeignStoreError: it holds something else, or a store of a newer format.
+    :raises ForeignStoreError: it holds something else, or a store of another format.
     """
     os.makedirs(path, mode=0o700, exist_ok=True)
     try:
@@ -82,11 +105,54 @@ def check_identity(path: str, root: str) -> bool:
                 "name another state or index directory; this one was left untouched",
             ) from None
         readable = root.encode("utf-8", "backslashreplace").decode()
-        identity = StoreIdentity(product="dftindexd", format=FORMAT_VERSION, root=readable)
-        write_file_durably(os.path.join(path, IDENTITY_FILE), msgspec.json.encode(identity))
+        _write(path, _new_identity(path, readable))
         return False
     _require_known_format(path, text)
     return True
+
+
+def _new_identity(path: str, root: str) -> StoreIdentity:
+    """Return the identity of a new store: one that takes the place of another says so."""
+    before = kept_aside(path)
+    if not before:
+        return StoreIdentity(product="dftindexd", format=FORMAT_VERSION, root=root)
+    reason = reason_of(before[-1])
+    return StoreIdentity(
+        product="dftindexd",
+        format=FORMAT_VERSION,
+        root=root,
+        rebuilding=f"the store before was set aside as {before[-1]}" + f": {reason}" * bool(reason),
+        # Commits are slower than one a millisecond, so no generation ever comes twice.
+        first_generation=time.time_ns() // 1_000_000,
+    )
+
+
+def _write(path: str, identity: StoreIdentity) -> None:
+    write_file_durably(os.path.join(path, IDENTITY_FILE), msgspec.json.encode(identity))
+
+
+def read_identity(path: str) -> StoreIdentity:
+    """Return the identity of the store *path*, which :func:`check_identity` let pass."""
+    with open(os.path.join(path, IDENTITY_FILE), "rb") as file:
+        return msgspec.json.decode(file.read(), type=StoreIdentity)
+
+
+def note_rebuilt(path: str) -> StoreIdentity:
+    """Note durably that the store *path* holds all again; return its identity then."""
+    identity = msgspec.structs.replace(read_identity(path), rebuilding="")
+    _write(path, identity)
+    return identity
+
+
+def require_database(path: str) -> None:
+    """Refuse a store whose tables are there without the file that leads to them: RocksDB would
+    begin an empty one in their midst.
+
+    :raises StoreDamagedError: ``CURRENT`` is missing.
+    """
+    names = os.listdir(path)
+    if "CURRENT" not in names and any(name.endswith(".sst") for name in names):
+        raise StoreDamagedError(f"{path} holds tables, but CURRENT is missing")
 
 
 def _require_known_format(path: str, text: bytes) -> None:
@@ -101,6 +167,11 @@ def _require_known_format(path: str, text: bytes) -> None:
         raise ForeignStoreError(
             f"{path} has store format {identity.format}, newer than {FORMAT_VERSION}",
             "use the dftindexd that wrote it, or name another state directory",
+        )
+    if identity.format < FORMAT_VERSION:
+        raise StoreOutdatedError(
+            f"{path} has store format {identity.format}, older than {FORMAT_VERSION}",
+            "move it away to have it built anew from the traces",
         )
 
 
