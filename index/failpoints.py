@@ -1,9 +1,10 @@
 """Failpoints: places where a test has a process fail, die or dawdle.
 
-``DFTINDEXD_FAILPOINTS`` names them, separated by ``;``: ``<name>=<action>[:<value>][@<part>]``. The
-actions are ``kill`` (SIGKILL to this process), ``raise`` (an ``OSError`` with the message
-*value*) and ``sleep`` (*value* seconds). With *part*, only where the detail contains it. Without
-the variable a failpoint does nothing.
+``DFTINDEXD_FAILPOINTS`` names them, separated by ``;``:
+``<name>=<action>[:<value>][@<part>][#<n>]``. The actions are ``kill`` (SIGKILL to this process),
+``raise`` (an ``OSError`` with the message *value*) and ``sleep`` (*value* seconds). With *part*,
+only where the detail contains it; with *n*, only the n-th time that this process comes there, from
+1. Without the variable a failpoint does nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +13,44 @@ import errno
 import os
 import signal
 import time
+from collections import Counter
 from typing import Final, NamedTuple
 
-__all__ = ("VARIABLE", "failpoint")
+__all__ = ("STORE_FAILPOINTS", "VARIABLE", "failpoint")
 
 VARIABLE: Final = "DFTINDEXD_FAILPOINTS"
 
+#: Every failpoint of a store, in the order of its life: open, commit, ingest, vacuum, compaction.
+STORE_FAILPOINTS: Final = (
+    "store:open:begun",
+    "store:open:identity-written",
+    "store:open:locked",
+    "store:open:opened",
+    "store:open:loaded",
+    "store:open:swept",
+    "store:ingest:begun",
+    "store:ingest:announced",
+    "store:ingest:family-moved",
+    "store:ingest:moved",
+    "store:commit:begun",
+    "store:commit:written",
+    "store:commit:taken",
+    "store:vacuum:begun",
+    "store:vacuum:written",
+    "store:compact:begun",
+    "store:compact:done",
+)
+
 
 class _Point(NamedTuple):
+    name: str
     action: str
     value: str
     part: bytes
+    turn: int
+
+
+_visits: Counter[_Point] = Counter()
 
 
 def failpoint(name: str, detail: bytes = b"") -> None:
@@ -31,7 +59,10 @@ def failpoint(name: str, detail: bytes = b"") -> None:
     if not text:
         return
     for point in _points(text, name):
-        if point.part in detail:
+        if point.part not in detail:
+            continue
+        _visits[point] += 1
+        if not point.turn or _visits[point] == point.turn:
             _act(name, point)
 
 
@@ -41,9 +72,10 @@ def _points(text: str, wanted: str) -> list[_Point]:
         name, _, what = item.partition("=")
         if name != wanted:
             continue
-        how, _, part = what.partition("@")
+        where, _, turn = what.partition("#")
+        how, _, part = where.partition("@")
         action, _, value = how.partition(":")
-        points.append(_Point(action, value, os.fsencode(part)))
+        points.append(_Point(name, action, value, os.fsencode(part), int(turn or 0)))
     return points
 
 
