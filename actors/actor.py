@@ -24,11 +24,11 @@ from typing import Any, ClassVar
 
 import anyio
 import msgspec
-import structlog
 from anyio.lowlevel import checkpoint
 
 from dftindexd.actors.errors import ActorEndedError, MailboxClosedError
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Envelope, Mailbox
 from dftindexd.protocol.message import Request
 
@@ -44,7 +44,7 @@ __all__ = (
     "run_actor",
 )
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 
 class Shutdown(Request[None], frozen=True):

@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.abc
 import msgspec
-import structlog
 
 from dftindexd.actors.errors import MailboxClosedError
+from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 
 __all__ = ("ChildFailed", "Children")
 
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 
 class ChildFailed(msgspec.Struct, frozen=True):

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import msgspec
 
-from dftindexd.index.model import ParsedTrace, ParseRequest, Row
-from dftindexd.index.store.registry import Commit
+from dftindexd.index.model import ParsedTrace, ParseRequest, Row, TierConfig
+from dftindexd.index.store.registry import Commit, Registry
 from dftindexd.protocol.message import Request
 
 __all__ = (
     "CommitResult",
     "Compact",
     "CompactResult",
+    "Condemn",
     "Ingest",
+    "NoteRebuilt",
     "ParseJob",
     "ParseResult",
     "ParsedOutcome",
+    "Remove",
+    "StoreCopy",
     "TraceFailure",
+    "Verify",
     "Write",
 )
 
@@ -53,9 +58,43 @@ class CompactResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compact(Request[CompactResult], frozen=True, kw_only=True):
-    """Delete segments that nobody reads any more; *reclaim* also frees their room on disk."""
+    """Delete dropped segments that nobody reads any more and that are old enough, or with *now* of
+    any age. An error is told to whoever asked."""
 
-    reclaim: bool = True
+    now: bool = False
+
+
+class Remove(Request[CommitResult], frozen=True, kw_only=True):
+    """Take traces out, whatever their version is by then; with *tiers* only that set of each."""
+
+    paths: tuple[bytes, ...]
+    tiers: TierConfig | None = None
+
+
+class StoreCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy of the store as a directory beside its tables, and the registry that it shows. Whoever
+    asked for it deletes it."""
+
+    path: str
+    registry: Registry
+
+
+class Verify(Request[StoreCopy], frozen=True, kw_only=True):
+    """Make a copy to verify or to back up. It costs a flush; what is then done with the copy keeps
+    neither the store nor its writer."""
+
+    name: str
+
+
+class NoteRebuilt(Request[None], frozen=True):
+    """The store holds again what is on disk: answers need not wait for that any more."""
+
+
+class Condemn(Request[None], frozen=True, kw_only=True):
+    """The store is damaged beyond its traces' rows: close it, set it aside and begin another. The
+    asker is told that the actor ended with this in hand; the next life does the rest."""
+
+    reason: str
 
 
 class TraceFailure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
@@ -73,12 +112,12 @@ class ParsedOutcome(msgspec.Struct, frozen=True, kw_only=True, tag="parsed"):
 
 class ParseResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of each request of a job, in order, and the rows of all: either in ``rows``, or
-    where they are many in SST files, by family. ``staging_error``: why these could not be written;
-    nothing of the job can be committed then, and no trace is to blame."""
+    where they are many in SST files of each family. ``staging_error``: why these could not be
+    written; nothing of the job can be committed then, and no trace is to blame."""
 
     outcomes: tuple[ParsedOutcome | TraceFailure, ...]
     rows: tuple[Row, ...] = ()
-    artifacts: dict[str, str] = {}
+    artifacts: dict[str, tuple[str, ...]] = {}
     staging_error: str = ""
 
 

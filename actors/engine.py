@@ -7,7 +7,6 @@ run in threads, so that they never hold up the actors.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -16,25 +15,31 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import msgspec
-import structlog
 
 from dftindexd.actors.commands import Compact, CompactResult
 from dftindexd.actors.kernel_compiler import KernelCompiler
+from dftindexd.actors.log import get_log
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import StateDir
-from dftindexd.actors.store import StoreView
+from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor
-from dftindexd.index.errors import CoreError, NotWatchedError
+from dftindexd.actors.worker_process import WorkerProcess
+from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
+from dftindexd.index.store.disposal import delete_store
 
 __all__ = ("Engine", "EngineOptions", "open_engine")
 
 T = TypeVar("T")
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 _READ_THREADS = 4
+_FIRST_RETRY_SECONDS = 2.0
+_LONGEST_RETRY_SECONDS = 300.0
+#: How often an answer waits for damage to be rebuilt: every family of rows may have some.
+_MOST_REBUILDS = 8
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +55,18 @@ class Engine:
     """All roots of a state directory; made by :func:`open_engine`."""
 
     def __init__(
-        self, options: EngineOptions, state_dir: StateDir, tasks: anyio.abc.TaskGroup
+        self,
+        options: EngineOptions,
+        state_dir: StateDir,
+        tasks: anyio.abc.TaskGroup,
+        workers: Iterable[WorkerProcess],
     ) -> None:
         self.options = options
         self.state_dir = state_dir
         self.roots: dict[bytes, Root] = {}
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
-        self.pool = ParserPool(options.workers)
+        self.pool = ParserPool(options.workers, workers)
         self.kernel = KernelCompiler()
         self._tasks = tasks
         self._readers = anyio.CapacityLimiter(_READ_THREADS)
@@ -66,6 +75,7 @@ class Engine:
     async def _start(self) -> None:
         await self.pool.start(self._tasks)
         self._tasks.start_soon(self.kernel.run)
+        self._tasks.start_soon(self._try_failed_roots)
 
     async def _stop(self) -> None:
         """End watchers and schedulers first, then the workers, then the stores with what they were
@@ -118,7 +128,7 @@ class Engine:
         self.state_dir.save_roots([*self.roots, *self.failed_roots])
 
     async def unwatch(self, path: bytes, *, purge: bool) -> Root:
-        """Stop watching the root *path*; *purge* deletes its store.
+        """Stop watching the root *path*; *purge* deletes its store, and those set aside for it.
 
         A root that could not be opened is forgotten; its store is not known to be ours and stays.
 
@@ -137,7 +147,7 @@ class Engine:
             await root.stop_indexing()
             await root.close_store()
             if purge:
-                await anyio.to_thread.run_sync(shutil.rmtree, root.store_path)
+                await anyio.to_thread.run_sync(delete_store, root.store_path)
         return root
 
     def _forget_failed(self, path: bytes, *, purge: bool) -> Root:
@@ -160,6 +170,32 @@ class Engine:
             except CoreError as error:
                 _log.error("root_failed", root=os.fsdecode(path), reason=str(error))
                 self.failed_roots[path] = str(error)
+
+    async def _try_failed_roots(self) -> None:
+        """Try roots that could not be opened again and again: a disk may be well later."""
+        wait = _FIRST_RETRY_SECONDS
+        while True:
+            await anyio.sleep(wait)
+            if not self.failed_roots:
+                wait = _FIRST_RETRY_SECONDS
+                continue
+            for path in list(self.failed_roots):
+                await self._try_again(path)
+            wait = min(2 * wait, _LONGEST_RETRY_SECONDS)
+
+    async def _try_again(self, path: bytes) -> None:
+        async with self._roots_lock:
+            if path not in self.failed_roots:
+                return
+            root = self._new_root(path)
+            try:
+                await root.start()
+            except CoreError as error:
+                self.failed_roots[path] = str(error)
+                return
+            self.roots[path] = root
+            del self.failed_roots[path]
+        _log.info("root_opened", root=os.fsdecode(path))
 
     def find_root(self, path: bytes) -> Root | None:
         """Return the root that *path* is or lies below, the innermost if several."""
@@ -187,9 +223,33 @@ class Engine:
             answer = await anyio.to_thread.run_sync(function, view, limiter=self._readers)
             return view.registry.generation, answer
 
-    async def compact(self, root: Root) -> CompactResult:
-        """Have the store of *root* delete what nobody reads and give the room back."""
-        return await root.store.ask(Compact())
+    async def answer(
+        self, root: Root, below: bytes, function: Callable[[StoreView], T]
+    ) -> tuple[int, T]:
+        """As :meth:`read`, for traces at or below the absolute path *below*: what *function* finds
+        damaged there is rebuilt first, so that no answer is short of it.
+
+        :raises StoreDamagedError: that takes too long, or it is not known what is damaged.
+        """
+        if root.handle.rebuilding:
+            await root.until_whole(below)
+        for _ in range(_MOST_REBUILDS):
+            try:
+                return await self.read(root, function)
+            except StoreDamagedError as error:
+                _log.warning("damage_met", root=os.fsdecode(root.path), reason=str(error))
+                if not root.note_damage(error):
+                    raise
+            await root.until_whole(below)
+        return await self.read(root, function)
+
+    async def compact(self, root: Root, *, now: bool = False) -> CompactResult:
+        """Have the store of *root* delete what nobody reads and give the room back; *now* deletes
+        also what is within its retention."""
+        await root.merge()
+        result = await root.store.ask(Compact(now=now))
+        await root.handle.reclaim()
+        return result
 
     def supervisors(self) -> Sequence[Supervisor]:
         """Every supervisor, for status and health."""
@@ -200,8 +260,12 @@ class Engine:
 
 
 @asynccontextmanager
-async def open_engine(options: EngineOptions) -> AsyncIterator[Engine]:
+async def open_engine(
+    options: EngineOptions, workers: Iterable[WorkerProcess] = ()
+) -> AsyncIterator[Engine]:
     """Run an engine for as long as the context lasts; its end is orderly, also when cancelled.
+
+    *workers* are parser workers that were started before, of those that it is to have.
 
     :raises StoreLockedError: another process works in the state directory.
     """
@@ -209,7 +273,7 @@ async def open_engine(options: EngineOptions) -> AsyncIterator[Engine]:
     failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            engine = Engine(options, state_dir, tasks)
+            engine = Engine(options, state_dir, tasks, workers)
             try:
                 await engine._start()
                 yield engine

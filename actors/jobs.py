@@ -5,26 +5,54 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from dftindexd.index.model import FileStamp, TraceRecord
-from dftindexd.index.reconcile import Action
+from dftindexd.index.model import FileStamp
+from dftindexd.index.reconcile import Step
+from dftindexd.index.store.registry import CommitRemoval
+from dftindexd.index.tier_sets import Sets
 
-__all__ = ("MAX_ATTEMPTS", "Job", "Task", "Waiter", "retry_delay")
+__all__ = (
+    "MAX_ATTEMPTS",
+    "FailedStep",
+    "Job",
+    "Task",
+    "Waiter",
+    "removals_of",
+    "retry_delay",
+    "segments_of",
+)
 
 #: After how many failures a trace is quarantined.
 MAX_ATTEMPTS: Final = 3
 
+#: A segment ends early when it holds very many distinct texts, which take more on disk than this.
+_BYTES_OF_FULL_SEGMENT: Final = 256 << 10
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One trace of a job: what to do, on which record, how often it has failed, and whether it is
-    to be parsed whatever the store holds."""
+    """One trace of a job: how often it has failed, and whether it is to be parsed whatever the
+    store holds.
+
+    ``steps`` are its parses, ``whole`` whether these are all that it needs. ``outdated`` sets go
+    when one of them commits.
+    """
 
     path: bytes
-    action: Action
-    record: TraceRecord | None
+    steps: tuple[Step, ...]
     stamp: FileStamp
-    attempt: int
-    forced: bool
+    attempt: int = 0
+    forced: bool = False
+    whole: bool = True
+    outdated: Sets = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailedStep:
+    """A parse that failed, and why; ``gone``: there is no file at the path."""
+
+    step: Step
+    reason: str
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,16 @@ class Waiter:
     def covers(self, path: bytes) -> bool:
         """Return whether *path* is the waiter's trace or lies below its directory."""
         return not self.below or path == self.below or path.startswith(self.below + b"/")
+
+
+def removals_of(sets: Sets) -> list[CommitRemoval]:
+    """Return the commits that take *sets* of a trace away."""
+    return [CommitRemoval(path=one.path, base_version=one.version, tiers=one.tiers) for one in sets]
+
+
+def segments_of(size: int) -> int:
+    """Return how many segments *size* bytes of a trace can take at most."""
+    return 1 + max(size, 0) // _BYTES_OF_FULL_SEGMENT
 
 
 def retry_delay(attempt: int) -> float:

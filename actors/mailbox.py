@@ -23,17 +23,17 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
-import structlog
 
 from dftindexd.actors.errors import AskTimeoutError, MailboxClosedError, MailboxFullError
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.log import get_log
 from dftindexd.protocol.message import Request
 
 __all__ = ("Envelope", "Mailbox", "Sender")
 
 R = TypeVar("R")
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 
 class _Reply:

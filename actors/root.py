@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
-from rpds import HashTrieMap
 
 from dftindexd.actors.actor import Quit, Shutdown
+from dftindexd.actors.commands import StoreCopy, Verify
 from dftindexd.actors.errors import ActorError, MailboxClosedError
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root_state import RootState
 from dftindexd.actors.scheduler import RootOptions, RootScheduler
-from dftindexd.actors.store import StoreActor, StoreHandle
+from dftindexd.actors.store import StoreActor
+from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor
-from dftindexd.actors.tickets import Leave, Ticket
+from dftindexd.actors.tickets import Leave, Merge, Ticket
 from dftindexd.actors.watcher import Watcher
-from dftindexd.index.errors import NotWatchedError
+from dftindexd.index.errors import NotWatchedError, StoreDamagedError
 from dftindexd.index.model import TraceRecord
-from dftindexd.index.store.registry import traces_below
+from dftindexd.index.store.disk_use import SizeLimit
+from dftindexd.index.store.registry import records_below
 
-__all__ = ("Root",)
+if TYPE_CHECKING:
+    from dftindexd.actors.verification import Verification
+
+__all__ = ("PATIENCE_SECONDS", "Root")
+
+#: How long an answer waits for damage to be rebuilt before it is an error.
+PATIENCE_SECONDS = 10.0
 
 _STORE_CAPACITY = 16
 _SCHEDULER_CAPACITY = 64
@@ -48,7 +57,14 @@ class Root:
         self.path = path
         self.store_path = store_path
         self.options = options
-        self.handle = StoreHandle(store_path, os.fsdecode(path), owner)
+        self.handle = StoreHandle(
+            store_path,
+            os.fsdecode(path),
+            owner,
+            options.tiers,
+            retention=options.retention_seconds,
+            limits=_limits(store_path, options),
+        )
         self.state = self._new_state()
         self.store = Mailbox(f"store:{os.fsdecode(path)}", _STORE_CAPACITY)
         self._pool = pool
@@ -69,12 +85,13 @@ class Root:
         )
         self.supervisors = [self._store_supervisor, self._scheduler_supervisor]
         self._started: list[Supervisor] = []
+        self._verifying = anyio.Lock()
         if options.follow:
             self.supervisors.append(self._watcher_supervisor)
 
     def _new_state(self) -> RootState:
         options = self.options
-        return RootState(tiers=options.tiers.digest(), settle_seconds=options.settle_seconds)
+        return RootState(tiers=options.tiers, settle_seconds=options.settle_seconds)
 
     def _new_scheduler(self) -> RootScheduler:
         self.state = self._new_state()
@@ -130,10 +147,61 @@ class Root:
             raise NotWatchedError(f"{os.fsdecode(path)} is not below {os.fsdecode(self.path)}")
         return path[len(self.path) :].lstrip(b"/")
 
+    def note_damage(self, error: StoreDamagedError) -> bool:
+        """Take in that an answer met damage; return whether it is known whose that is, and thus
+        rebuilt."""
+        self.handle.damage.note(error.segments, error.message, self.handle.registry.sets)
+        return bool(error.segments)
+
+    async def until_whole(self, path: bytes) -> None:
+        """Wait until what is damaged at or below *path* is rebuilt, for as long as an answer may
+        wait for it.
+
+        :raises StoreDamagedError: that takes longer.
+        """
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            while True:
+                await self.handle.wait_open()
+                life = self.handle.lives
+                ticket = await self.leave_ticket(path)
+                await ticket.wait()
+                if self.handle.is_open and self.handle.lives == life:
+                    return
+        left = self.state.queued + len(self.state.in_flight)
+        raise StoreDamagedError(
+            self.handle.rebuilding or f"traces below {os.fsdecode(path)} are damaged",
+            f"{left} traces are being rebuilt from disk; dftindexd-client sync waits for them",
+        )
+
+    async def verify(self, path: bytes, *, sample: int) -> Verification:
+        """Verify the traces at or below *path*, of which so many are parsed again; what is damaged
+        is rebuilt. Only one verification of a root runs at a time."""
+        # Late: it takes all that reads tiers, and whoever only indexes never verifies.
+        from dftindexd.actors.verification import verify
+
+        async with self._verifying:
+            return await verify(
+                self.path,
+                self.relative(path),
+                self.handle,
+                self.store,
+                self._pool.mailbox,
+                sample=sample,
+            )
+
+    async def back_up(self) -> StoreCopy:
+        """Have the store make a copy of itself; whoever asks deletes it."""
+        from dftindexd.actors.verification import copy_name
+
+        return await self.store.ask(Verify(name=copy_name("backup")))
+
     def records(self, path: bytes) -> list[TraceRecord]:
-        """Return the records of the traces at or below *path*, at the last generation."""
-        traces: HashTrieMap[bytes, TraceRecord] = self.handle.registry.traces
-        return traces_below(traces, self.relative(path))
+        """Return the shown record of each trace at or below *path*, at the last generation."""
+        return records_below(self.handle.registry, self.relative(path))
+
+    async def merge(self) -> None:
+        """Have traces whose index is in many pieces merged, when nothing else is to do."""
+        await self._scheduler.ask(Merge())
 
     async def leave_ticket(
         self, path: bytes, *, until_finished: bool = False, force: bool = False
@@ -143,6 +211,18 @@ class Root:
         ticket = Ticket(self.relative(path), until_finished=until_finished, force=force)
         await self._scheduler.ask(Leave(ticket))
         return ticket
+
+
+def _limits(store_path: str, options: RootOptions) -> tuple[SizeLimit, ...]:
+    limits = []
+    if options.store_limit_bytes is not None:
+        what = f"the store {store_path}"
+        limits.append(SizeLimit(store_path, options.store_limit_bytes, what, "--store-limit"))
+    if options.state_limit_bytes is not None:
+        folder = os.path.dirname(store_path)
+        what = f"all in {folder}"
+        limits.append(SizeLimit(folder, options.state_limit_bytes, what, "--state-limit"))
+    return tuple(limits)
 
 
 async def _end(mailbox: Mailbox) -> None:

@@ -1,7 +1,7 @@
 """What the scheduler of one root knows and decides: no I/O, no clock, no concurrency.
 
-The disk is told by :meth:`RootState.observe` and :meth:`RootState.apply_scan`, the store by the
-registry at hand, time by ``now`` (monotonic seconds) and ``wall_ns`` (the wall clock, to compare
+The disk is told by :meth:`RootState.observe` and :meth:`RootState.apply`, the store by the sets of
+its traces, time by ``now`` (monotonic seconds) and ``wall_ns`` (the wall clock, to compare
 with modification times). Out come jobs for the parser workers and commits for the store. A trace is
 in at most one job at a time.
 """
@@ -9,43 +9,35 @@ in at most one job at a time.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from math import ceil
 from typing import Final, TypeAlias
 
+from msgspec.structs import replace
 from rpds import HashTrieMap
 
-from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, Waiter, retry_delay
-from dftindexd.index.model import FileStamp, TraceRecord
-from dftindexd.index.reconcile import Action, reconcile
+from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, Waiter, removals_of, retry_delay
+from dftindexd.actors.seen import Seen
+from dftindexd.index.model import FileStamp, TierConfig, TraceRecord
+from dftindexd.index.reconcile import Action, Needs, Step, needs
 from dftindexd.index.scan import Scan
-from dftindexd.index.store.registry import Commit, CommitQuarantine, CommitRemoval, CommitSettled
+from dftindexd.index.store.registry import Commit, CommitQuarantine, CommitSettled
+from dftindexd.index.tier_sets import Sets, find_set, newest_show
 
-__all__ = ("RootState",)
+__all__ = ("RootState", "Traces")
 
 _BATCH_TRACES: Final = 64
 _BATCH_BYTES: Final = 8 << 20
-#: A trace never seen to change counts as quiet if its modification time is that many settle times
-#: old; the writer's clock may be wrong, so that less says nothing.
-_OLD_SETTLE_TIMES: Final = 4
-
-Traces: TypeAlias = "HashTrieMap[bytes, TraceRecord]"
-
-
-@dataclass(slots=True)
-class _Seen:
-    stamp: FileStamp
-    since: float
-    changed: bool
+Traces: TypeAlias = "HashTrieMap[bytes, Sets]"
 
 
 class RootState:
     """The disk as last seen, the queue, the jobs in hand and who waits for them."""
 
-    def __init__(self, *, tiers: bytes, settle_seconds: float) -> None:
-        self.tiers = tiers
+    def __init__(self, *, tiers: TierConfig, settle_seconds: float) -> None:
+        self.tiers = tiers.normal()
         self.settle_seconds = settle_seconds
-        self.seen: dict[bytes, _Seen] = {}
+        self.seen: dict[bytes, Seen] = {}
+        self.seen_bytes = 0
         self.problems: dict[bytes, str] = {}
         self.root_error = ""
         self.in_flight: dict[bytes, int] = {}
@@ -61,6 +53,8 @@ class RootState:
         self._doubtful: dict[bytes, None] = {}
         # Paths whose job ended since the look that is on its way began.
         self._since_look: set[bytes] = set()
+        # The sets of traces that needed nothing as last seen, which spares looking again.
+        self._at_rest: dict[bytes, Sets] = {}
         # Every directory that ever held a trace, however far below.
         self._directories: set[bytes] = {b""}
         self._knows_store = False
@@ -82,18 +76,16 @@ class RootState:
     def queued_bytes(self, traces: Traces) -> int:
         """Return how many bytes on disk the queued and running jobs have to read."""
         return sum(
-            self._cost(path, traces.get(path))
+            self._cost(path, self._needs_of(path, traces.get(path, ())).steps)
             for group in (self._urgent, self._queue, self.in_flight)
             for path in group
         )
 
-    def _cost(self, path: bytes, record: TraceRecord | None) -> int:
+    def _cost(self, path: bytes, steps: Iterable[Step]) -> int:
         seen = self.seen.get(path)
         if seen is None:
             return 0
-        if record is None or record.resume is None or path in self._forced:
-            return seen.stamp.size
-        return max(0, seen.stamp.size - record.resume.c_offset)
+        return sum(max(0, seen.stamp.size - step.c_begin) for step in steps)
 
     # -- what the disk shows ----------------------------------------------------------------
 
@@ -103,15 +95,16 @@ class RootState:
         """Take in that *path* now has *stamp* (``None``: it is gone) and queue what follows."""
         known = self.seen.get(path)
         self._doubtful.pop(path, None)
+        self.seen_bytes += (stamp.size if stamp else 0) - (known.stamp.size if known else 0)
         if stamp is None:
             self.seen.pop(path, None)
             self._forced.discard(path)
             self._forgive(path)
         elif known is None:
-            self.seen[path] = _Seen(stamp, now, changed=False)
+            self.seen[path] = Seen(stamp, now, changed=False)
             self._note_directories((path,))
         elif known.stamp != stamp:
-            self.seen[path] = _Seen(stamp, now, changed=True)
+            self.seen[path] = Seen(stamp, now, changed=True)
             # One that only grew does not lose its record: it may kill a worker at every size.
             if known.stamp.ino != stamp.ino:
                 self._forgive(path)
@@ -131,9 +124,28 @@ class RootState:
         disk later than it."""
         self._since_look.clear()
 
-    def apply_scan(self, scan: Scan, traces: Traces, *, now: float, wall_ns: int) -> None:
-        """Take in a scan: what it does not show below its directory is gone, unless the scan could
-        not look there."""
+    def compare(self, scan: Scan, traces: Traces) -> tuple[Scan, list[bytes]]:
+        """Return *scan* without the traces that it shows as they were left, and those that it would
+        have shown, but did not.
+
+        It changes nothing and may run in another thread, beside anything but another look.
+        """
+        changed = {
+            path: stamp
+            for path, stamp in scan.stamps.items()
+            if (known := self.seen.get(path)) is None
+            or known.stamp != stamp
+            or self._at_rest.get(path) is not traces.get(path, ())
+            or path in self._forced
+            or path in self._doubtful
+        }
+        return replace(scan, stamps=changed), self._maybe_gone(scan, traces)
+
+    def apply(
+        self, scan: Scan, gone: Iterable[bytes], traces: Traces, *, now: float, wall_ns: int
+    ) -> None:
+        """Take in what is left of a scan: what is *gone* is removed, unless the scan could not look
+        there."""
         if scan.root_error:
             self.root_error = scan.root_error
             self._doubtful.clear()  # the scan after its return shows everything
@@ -146,23 +158,14 @@ class RootState:
             path: reason for path, reason in self.problems.items() if not scan.covers(path)
         } | scan.problems
         for path, stamp in scan.stamps.items():
-            known = self.seen.get(path)
-            record = traces.get(path)
-            if (
-                known is not None
-                and record is not None
-                and known.stamp == stamp == record.stamp
-                and record.ending is not None
-                and record.tiers == self.tiers
-                and path not in self._forced
-                and path not in self._doubtful
-            ):
+            sets = traces.get(path, ())
+            if self._is_done(path, stamp, sets, now):
                 continue
-            if path in self._since_look and (record is None or record.stamp != stamp):
+            if path in self._since_look and not newest_show(sets, stamp):
                 self._doubtful[path] = None
                 continue
             self.observe(path, stamp, traces, now=now, wall_ns=wall_ns)
-        for path in self._maybe_gone(scan, traces):
+        for path in gone:
             if any(_is_below(path, problem) for problem in scan.problems):
                 continue
             if path in self._since_look:
@@ -173,21 +176,39 @@ class RootState:
             if any(_is_below(path, problem) for problem in scan.problems):
                 self._doubtful.pop(path)
 
+    def _is_done(self, path: bytes, stamp: FileStamp, sets: Sets, now: float) -> bool:
+        """Take in a trace never seen before that needs nothing, where that is told at once: most
+        traces of a large root never change again."""
+        if path in self.seen or path in self._doubtful or path in self._removals or len(sets) != 1:
+            return False
+        (one,) = sets
+        if one.stamp != stamp or one.tiers != self.tiers or one.ending is None:
+            return False
+        self._at_rest[path] = sets
+        self.seen[path] = Seen(stamp, now, changed=False)
+        self.seen_bytes += stamp.size
+        self._note_directories((path,))
+        return True
+
     def _maybe_gone(self, scan: Scan, traces: Traces) -> list[bytes]:
-        """Return the traces known of that the scan would have shown, but did not."""
-        if scan.directory in self._directories:
-            known: Iterable[bytes] = {**dict.fromkeys(traces), **self.seen, **self._doubtful}
+        if self._knows_store and scan.directory not in self._directories:
+            known = {scan.directory}  # a hint costs the same in a store of any size
         else:
-            known = (scan.directory,)  # a hint costs the same in a store of any size
-        return [path for path in known if path not in scan.stamps and scan.covers(path)]
+            # A loop over the large map lets other threads run; a set made of it would not.
+            known = {path for path in traces}  # noqa: C416
+            known.update(self.seen, self._doubtful)
+        return sorted(filter(scan.covers, known.difference(scan.stamps)))
 
     def _note_directories(self, paths: Iterable[bytes]) -> None:
         for path in paths:
-            while b"/" in path:
-                path = path.rpartition(b"/")[0]
-                if path in self._directories:
-                    break
+            while (path := path.rpartition(b"/")[0]) not in self._directories:
                 self._directories.add(path)
+
+    def seen_by(self, waiter: Waiter) -> list[bytes]:
+        """Return the traces on disk that *waiter* covers."""
+        if waiter.below not in self._directories:
+            return [waiter.below] if waiter.below in self.seen else []
+        return [path for path in self.seen if not waiter.below or waiter.covers(path)]
 
     def force(self, paths: Iterable[bytes]) -> None:
         """Have *paths* parsed anew, whatever the store holds of them."""
@@ -208,7 +229,8 @@ class RootState:
 
     def evaluate(self, path: bytes, traces: Traces, *, now: float, wall_ns: int) -> Action:
         """Queue whatever *path* needs, drop what it no longer needs, and return its action."""
-        action = self._action(path, traces.get(path), now, wall_ns)
+        sets = traces.get(path, ())
+        action = self._needs(path, sets, now, wall_ns).action
         if action.parses and path not in self._doubtful:
             if path not in self._urgent:
                 self._queue[path] = None
@@ -217,26 +239,27 @@ class RootState:
             self._queue.pop(path, None)
         _keep(self._removals, path, action is Action.REMOVE)
         _keep(self._unfinished, path, action in (Action.WAIT, Action.SETTLE))
+        if action is Action.NOTHING and sets:
+            self._at_rest[path] = sets
+        else:
+            self._at_rest.pop(path, None)
         return action
 
-    def _action(self, path: bytes, record: TraceRecord | None, now: float, wall_ns: int) -> Action:
+    def _needs(self, path: bytes, sets: Sets, now: float, wall_ns: int) -> Needs:
         seen = self.seen.get(path)
-        if seen is not None and path in self._forced:
-            return Action.INDEX if record is None else Action.REPLACE
-        return reconcile(
-            record,
+        quiet = seen.quiet_seconds(self.settle_seconds, now, wall_ns) if seen is not None else 0.0
+        return self._needs_of(path, sets, quiet)
+
+    def _needs_of(self, path: bytes, sets: Sets, quiet: float = 0.0) -> Needs:
+        seen = self.seen.get(path)
+        return needs(
+            sets,
             seen.stamp if seen is not None else None,
-            tiers=self.tiers,
-            quiet_seconds=self._quiet(seen, now, wall_ns) if seen is not None else 0.0,
+            self.tiers,
+            forced=path in self._forced,
+            quiet_seconds=quiet,
             settle_seconds=self.settle_seconds,
         )
-
-    def _quiet(self, seen: _Seen, now: float, wall_ns: int) -> float:
-        watched = now - seen.since
-        by_clock = (wall_ns - seen.stamp.mtime_ns) / 1e9
-        if not seen.changed and by_clock >= _OLD_SETTLE_TIMES * self.settle_seconds:
-            return by_clock
-        return watched
 
     def next_job(self, traces: Traces, *, now: float, wall_ns: int, workers: int) -> Job | None:
         """Take the next traces from the queue: one large one, or a batch of small ones."""
@@ -244,23 +267,14 @@ class RootState:
         tasks: list[Task] = []
         room = _BATCH_BYTES
         for path in self._ready(now):
-            record = traces.get(path)
-            cost = self._cost(path, record)
-            failed_before = path in self._attempts
+            task = self._task(path, self._needs(path, traces.get(path, ()), now, wall_ns))
+            cost = self._cost(path, task.steps)
+            failed_before = task.attempt > 0
             if tasks and failed_before:
                 continue
             if tasks and cost > room:
                 break
-            tasks.append(
-                Task(
-                    path=path,
-                    action=self._action(path, record, now, wall_ns),
-                    record=record,
-                    stamp=self.seen[path].stamp,
-                    attempt=self._attempts.get(path, 0),
-                    forced=path in self._forced,
-                )
-            )
+            tasks.append(task)
             room -= cost
             if len(tasks) == limit or room <= 0 or failed_before:
                 break
@@ -274,6 +288,21 @@ class RootState:
             self.in_flight[task.path] = self._last_job
         return Job(self._last_job, tuple(tasks))
 
+    def _task(self, path: bytes, needed: Needs) -> Task:
+        """Return the task of a trace. One that failed before takes its parses one at a time, so
+        that a set that cannot be built does not cost the others."""
+        attempt, forced = self._attempts.get(path, 0), path in self._forced
+        steps = needed.steps[-1:] if attempt and not forced else needed.steps
+        return Task(
+            path=path,
+            steps=steps,
+            stamp=self.seen[path].stamp,
+            attempt=attempt,
+            forced=forced,
+            whole=len(steps) == len(needed.steps),
+            outdated=needed.outdated,
+        )
+
     def _ready(self, now: float) -> Iterator[bytes]:
         for group in (self._urgent, self._queue):
             for path in group:
@@ -284,37 +313,44 @@ class RootState:
     def removals(self, traces: Traces) -> list[Commit]:
         """Return the commits for traces that are gone from disk."""
         return [
-            CommitRemoval(path=path, base_version=traces[path].version)
+            commit
             for path in self._removals
-            if path in traces and path not in self.in_flight
+            if path not in self.in_flight
+            for commit in removals_of(traces.get(path, ()))
         ]
 
     def settled(self, traces: Traces, *, now: float, wall_ns: int) -> list[Commit]:
         """Return the commits for unfinished traces that have been quiet for long enough."""
         return [
-            CommitSettled(path=path, base_version=record.version)
+            CommitSettled(path=path, base_version=record.version, tiers=record.tiers)
             for path in self._unfinished
             if path not in self.in_flight
-            and (record := traces.get(path)) is not None
-            and self._action(path, record, now, wall_ns) is Action.SETTLE
+            for record in self._needs(path, traces.get(path, ()), now, wall_ns).settled
         ]
 
     # -- what became of it ------------------------------------------------------------------
 
-    def failed(self, task: Task, reason: str, *, now: float) -> Commit | None:
-        """Note that *task* failed; return the quarantine commit if that was once too often."""
+    def failed(self, task: Task, steps: Iterable[Step], reason: str, *, now: float) -> list[Commit]:
+        """Note that *steps* of *task* failed; return the quarantine commits if that was once too
+        often."""
         attempt = task.attempt + 1
         self._attempts[task.path] = attempt
         self._rest_until[task.path] = now + retry_delay(attempt)
         if attempt < MAX_ATTEMPTS:
-            return None
-        return CommitQuarantine(
-            path=task.path,
-            base_version=task.record.version if task.record is not None else 0,
-            tiers=self.tiers,
-            stamp=task.stamp,
-            reason=reason,
-        )
+            return []
+        return [
+            *(
+                CommitQuarantine(
+                    path=task.path,
+                    base_version=step.base_version,
+                    tiers=step.tiers,
+                    stamp=task.stamp,
+                    reason=reason,
+                )
+                for step in steps
+            ),
+            *removals_of(task.outdated),
+        ]
 
     def vanished(self, task: Task) -> None:
         """Note that a worker found no file; only another look can tell whether there is one now."""
@@ -332,20 +368,23 @@ class RootState:
         for task in job.tasks:
             path = task.path
             self.in_flight.pop(path, None)
-            record, seen = traces.get(path), self.seen.get(path)
+            sets, seen = traces.get(path, ()), self.seen.get(path)
             if path in unresolved:
                 if task.forced and seen is not None:
                     self._forced.add(path)
                 self.evaluate(path, traces, now=now, wall_ns=wall_ns)
                 continue
             self._since_look.add(path)
-            if record is not None and not record.quarantined:
+            built = [find_set(sets, step.tiers) for step in task.steps]
+            if task.whole and all(one is not None and not one.quarantined for one in built):
                 self._forgive(path)
-            if record is not None and seen is not None and record.stamp != seen.stamp:
+            if seen is not None and any(one and one.stamp != seen.stamp for one in built):
                 # The worker and the last look saw different sizes; which was later only the disk
                 # can tell.
                 self._doubtful[path] = None
             self.evaluate(path, traces, now=now, wall_ns=wall_ns)
+            if not task.whole:
+                continue
             for waiter in self.waiters:
                 if job.number > waiter.floor:
                     waiter.pending.discard(path)
@@ -359,12 +398,13 @@ class RootState:
             waiter.pending.update(path for path in group if waiter.covers(path))
         self.waiters.append(waiter)
 
-    def satisfied(self, traces: Traces) -> list[Waiter]:
-        """Take out and return the waiters who have what they waited for."""
+    def satisfied(self, shown: HashTrieMap[bytes, TraceRecord]) -> list[Waiter]:
+        """Take out and return the waiters who have what they waited for; *shown* has the record of
+        each trace that says how it is."""
         done = [waiter for waiter in self.waiters if self._is_satisfied(waiter)]
         for waiter in done:
             self.waiters.remove(waiter)
-            waiter.problems = self._problems(waiter, traces)
+            waiter.problems = self._problems(waiter, shown)
         return done
 
     def _is_satisfied(self, waiter: Waiter) -> bool:
@@ -381,15 +421,19 @@ class RootState:
             waiter.covers(path) for group in (self._unfinished, *self._work()) for path in group
         )
 
-    def _problems(self, waiter: Waiter, traces: Traces) -> dict[bytes, str]:
+    def _problems(self, waiter: Waiter, shown: HashTrieMap[bytes, TraceRecord]) -> dict[bytes, str]:
         unreadable = {
             path: text
             for path, text in self.problems.items()
             if waiter.covers(path) or _is_below(waiter.below, path)
         }
+        if waiter.below in self._directories:
+            known: Iterable[tuple[bytes, TraceRecord]] = shown.items()
+        else:
+            known = [(waiter.below, one)] if (one := shown.get(waiter.below)) is not None else ()
         quarantined = {
             path: record.quarantined
-            for path, record in traces.items()
+            for path, record in known
             if record.quarantined and waiter.covers(path)
         }
         return unreadable | quarantined

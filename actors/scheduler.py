@@ -10,43 +10,37 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import assert_never
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 import msgspec
-import structlog
 
 from dftindexd.actors.actor import Actor, ActorContext
 from dftindexd.actors.children import ChildFailed, Children
-from dftindexd.actors.commands import (
-    CommitResult,
-    Ingest,
-    ParsedOutcome,
-    ParseJob,
-    ParseResult,
-    TraceFailure,
-    Write,
-)
+from dftindexd.actors.commands import CommitResult, Condemn, Remove, Write
 from dftindexd.actors.errors import ActorEndedError, ActorError
 from dftindexd.actors.exit_status import ExitStatus
-from dftindexd.actors.jobs import Job, Task
+from dftindexd.actors.job_runner import JobOutcome, JobRunner
+from dftindexd.actors.jobs import Job, removals_of
+from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
-from dftindexd.actors.parser_pool import WorkerDiedError
-from dftindexd.actors.root_state import RootState
-from dftindexd.actors.store import StoreHandle
-from dftindexd.actors.tickets import Leave, Ticket
+from dftindexd.actors.merging import Merging
+from dftindexd.actors.rebuilding import end_rebuilding
+from dftindexd.actors.root_state import RootState, Traces
+from dftindexd.actors.store_handle import RETENTION_SECONDS, StoreHandle
+from dftindexd.actors.tickets import Leave, Merge, Ticket
 from dftindexd.actors.watcher import Hint
-from dftindexd.index.errors import CoreError, StoreReadOnlyError
-from dftindexd.index.model import ParseRequest, TierConfig
-from dftindexd.index.reconcile import Action
+from dftindexd.index.errors import CoreError, StoreDamagedError, StoreReadOnlyError
+from dftindexd.index.model import TierConfig
 from dftindexd.index.scan import Scan, scan_tree
-from dftindexd.index.store.registry import Commit, CommitParsed
+from dftindexd.index.store.registry import Commit
 
 __all__ = ("RootOptions", "RootScheduler", "Ticket")
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 _TICK_SECONDS = 0.25
 _RETRY_SECONDS = 2.0
@@ -58,11 +52,16 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How one root is indexed; times are seconds.
 
     ``follow``: index whatever is and comes below the root; else only what tickets ask for.
-    ``recursive``: look below the directories of what is asked for, too.
+    ``recursive``: look below the directories of what is asked for, too. ``retention_seconds``: how
+    long what was dropped is kept. A store becomes read-only where it takes more than
+    ``store_limit_bytes``, or all in the state directory more than ``state_limit_bytes``.
     """
 
     tiers: TierConfig = TierConfig()
     settle_seconds: float = 5.0
+    retention_seconds: float = RETENTION_SECONDS
+    store_limit_bytes: int | None = None
+    state_limit_bytes: int | None = None
     rescan_seconds: float = 30.0
     follow: bool = True
     recursive: bool = True
@@ -72,18 +71,16 @@ class _Looked(msgspec.Struct, frozen=True):
     """What a look at the disk showed, and the tickets that wanted it."""
 
     life: int
-    scans: tuple[Scan, ...]
+    scans: tuple[tuple[Scan, list[bytes]], ...]
     tickets: tuple[Ticket, ...]
 
 
 class _JobDone(msgspec.Struct, frozen=True):
-    """A job is over: ``failures`` by path; ``error`` where no trace is to blame that nothing of it
-    was committed."""
+    """A job is over."""
 
     life: int
     job: Job
-    failures: dict[bytes, TraceFailure]
-    error: Exception | None = None
+    outcome: JobOutcome
 
 
 class RootScheduler(Actor):
@@ -109,7 +106,7 @@ class RootScheduler(Actor):
         self._state = state
         self._handle = handle
         self._store = store
-        self._pool = pool
+        self._runner = JobRunner(root, handle, store, pool)
         self._workers = workers
         self._children = Children(tasks)
         self._life = 0
@@ -120,22 +117,30 @@ class RootScheduler(Actor):
         self._looking = False
         self._tickets: dict[int, Ticket] = {}
         self._next_rescan = 0.0
+        self._store_life = 0
+        self._merging = Merging()
 
     async def initialize(self, context: ActorContext) -> None:
         self._life = context.generation
+        self._notice_store(context.mailbox)
         self._look(context.mailbox)
 
     async def handle(
-        self, message: Hint | Leave | _Looked | _JobDone | ChildFailed, context: ActorContext
+        self,
+        message: Hint | Leave | Merge | _Looked | _JobDone | ChildFailed,
+        context: ActorContext,
     ) -> None:
+        self._notice_store(context.mailbox)
         match message:
             case Hint():
                 self._note(message)
             case Leave():
                 self._wanted.append(message.ticket)
+            case Merge():
+                self._consider_merging(self._handle.registry.traces)
             case _Looked():
                 if message.life == self._life:
-                    self._take_in(message)
+                    await self._take_in(message, context)
             case _JobDone():
                 if message.life == self._life:
                     await self._conclude(message, context)
@@ -146,19 +151,78 @@ class RootScheduler(Actor):
         await self._advance(context)
 
     async def tick(self, context: ActorContext) -> None:
+        self._notice_store(context.mailbox)
         if self._options.follow and anyio.current_time() >= self._next_rescan:
             self._look_everywhere = True
         settled = self._state.settled(
-            self._handle.registry.traces, now=anyio.current_time(), wall_ns=time.time_ns()
+            self._handle.registry.sets, now=anyio.current_time(), wall_ns=time.time_ns()
         )
         await self._commit(settled, context)
+        if self._state.idle and (path := self._merging.take()) is not None:
+            self._state.force([path])
+        if self._handle.reclaim_is_due:
+            self._children.start(self._reclaim, f"{self.name}:reclaim", context.mailbox)
         await self._advance(context)
+
+    async def _reclaim(self) -> None:
+        try:
+            await self._handle.reclaim()
+        except CoreError as error:
+            _log.warning("reclaim_failed", store=self._handle.path, reason=str(error))
 
     async def finalize(self, status: ExitStatus, context: ActorContext) -> None:
         await self._children.cancel()
-        error = CoreError(f"indexing of {os.fsdecode(self._root)} was interrupted", "ask again")
+        error = self._interrupted()
         for ticket in [*self._wanted, *self._tickets.values()]:
             ticket.settle(error)
+
+    def _interrupted(self) -> CoreError:
+        """Return what those are told who wait in vain."""
+        what = f"indexing of {os.fsdecode(self._root)} was interrupted"
+        if self._handle.condemned:
+            reason = f"its store is damaged and could not be set aside: {self._handle.condemned}"
+            return StoreDamagedError(f"{what}: {reason}", "see the log")
+        return CoreError(what, "ask again")
+
+    # -- damage -------------------------------------------------------------------------------
+
+    def _notice_store(self, mailbox: Mailbox) -> None:
+        """Take in that the store was opened: it may be another one, which lacks everything."""
+        if self._handle.lives == self._store_life:
+            return
+        is_first, self._store_life = self._store_life == 0, self._handle.lives
+        if not is_first:
+            self._look_everywhere = self._options.follow
+            self._wanted += self._tickets.values()
+            self._tickets.clear()
+            self._state.waiters.clear()
+        if self._handle.rebuilding and self._options.follow:
+            self._children.start(
+                partial(end_rebuilding, self._store, mailbox),
+                f"{self.name}:rebuilding-{self._store_life}",
+                mailbox,
+            )
+
+    async def _repair(self, context: ActorContext) -> None:
+        """Have damaged traces parsed anew, damaged sets that nobody needs dropped, and a store that
+        is damaged again and again set aside."""
+        state, sets = self._state, self._handle.registry.sets
+        due = self._handle.damage.due(sets, state.seen, state.tiers)
+        for path in due.parse:
+            reason = self._handle.damage.of(sets[path])
+            _log.warning("trace_damaged", trace=os.fsdecode(path), reason=str(reason))
+        state.force(due.parse)
+        for commit in removals_of(due.drop):
+            await self._ask_store(Remove(paths=(commit.path,), tiers=commit.tiers), context)
+        if due.condemn:
+            await self._ask_store(Condemn(reason=due.condemn), context)
+
+    async def _ask_store(self, message: Remove | Condemn, context: ActorContext) -> None:
+        try:
+            with context.protect():
+                await self._store.ask(message)
+        except (CoreError, ActorError) as error:
+            _log.warning("repair_failed", store=self._handle.path, reason=str(error))
 
     # -- looking at the disk ------------------------------------------------------------------
 
@@ -187,9 +251,11 @@ class RootScheduler(Actor):
         self._looking = True
         self._tickets |= {id(ticket.waiter): ticket for ticket in tickets}
 
+        outermost, traces = self._outermost(directories), self._handle.registry.sets
+
         async def look() -> None:
             scans = await anyio.to_thread.run_sync(
-                self._scan, self._outermost(directories), abandon_on_cancel=True
+                self._scan, outermost, traces, abandon_on_cancel=True
             )
             await mailbox.tell(_Looked(self._life, scans, tickets))
 
@@ -203,20 +269,25 @@ class RootScheduler(Actor):
             return [b""]
         return [path for path in directories if directories.isdisjoint(_ancestors(path))]
 
-    def _scan(self, directories: Iterable[bytes]) -> tuple[Scan, ...]:
+    def _scan(
+        self, directories: Iterable[bytes], traces: Traces
+    ) -> tuple[tuple[Scan, list[bytes]], ...]:
         recursive = self._options.recursive
         return tuple(
-            scan_tree(self._root, directory, recursive=recursive) for directory in directories
+            self._state.compare(scan_tree(self._root, directory, recursive=recursive), traces)
+            for directory in directories
         )
 
-    def _take_in(self, looked: _Looked) -> None:
+    async def _take_in(self, looked: _Looked, context: ActorContext) -> None:
         self._looking = False
-        traces = self._handle.registry.traces
+        traces = self._handle.registry.sets
         now, wall_ns = anyio.current_time(), time.time_ns()
-        for scan in looked.scans:
-            self._state.apply_scan(scan, traces, now=now, wall_ns=wall_ns)
+        for scan, gone in looked.scans:
+            self._state.apply(scan, gone, traces, now=now, wall_ns=wall_ns)
+        await self._repair(context)  # so that the tickets wait for it, too
         for ticket in looked.tickets:
-            self._serve(ticket)
+            if id(ticket.waiter) in self._tickets:  # else it waits for another look
+                self._serve(ticket)
 
     def _serve(self, ticket: Ticket) -> None:
         waiter = ticket.waiter
@@ -229,7 +300,7 @@ class RootScheduler(Actor):
                 )
             )
             return
-        covered = [path for path in self._state.seen if waiter.covers(path)]
+        covered = self._state.seen_by(waiter)
         ticket.traces = len(covered)
         if ticket.force:
             self._state.force(covered)
@@ -240,11 +311,12 @@ class RootScheduler(Actor):
 
     async def _advance(self, context: ActorContext) -> None:
         self._look(context.mailbox)
-        traces = self._handle.registry.traces
-        await self._commit(self._state.removals(traces), context)
-        while self._jobs < 2 * self._workers:
+        await self._repair(context)
+        removals = self._state.removals(self._handle.registry.sets)
+        await self._commit(removals, context, frees=True)
+        while self._jobs < 2 * self._workers and not self._handle.read_only:
             job = self._state.next_job(
-                self._handle.registry.traces,
+                self._handle.registry.sets,
                 now=anyio.current_time(),
                 wall_ns=time.time_ns(),
                 workers=self._workers,
@@ -252,6 +324,15 @@ class RootScheduler(Actor):
             if job is None:
                 break
             self._start(job, context.mailbox)
+        self._settle_satisfied()
+        if self._handle.read_only:
+            self._give_up_waiting(StoreReadOnlyError(self._handle.read_only))
+
+    def _settle_satisfied(self) -> None:
+        if self._store.closed:
+            self._give_up_waiting(self._interrupted())
+        if not self._handle.is_open or self._handle.condemned:
+            return  # the next one may lack what this one had
         for waiter in self._state.satisfied(self._handle.registry.traces):
             self._tickets.pop(id(waiter)).settle()
 
@@ -259,104 +340,66 @@ class RootScheduler(Actor):
         self._jobs += 1
 
         async def run() -> None:
-            await mailbox.tell(await self._run(job))
+            await mailbox.tell(_JobDone(self._life, job, await self._runner.run(job)))
 
         self._children.start(run, f"{self.name}:job-{job.number}", mailbox)
-
-    async def _run(self, job: Job) -> _JobDone:
-        """Have a job parsed and committed. What does not come from its traces is not held against
-        them: a store that takes nothing, or a pool without workers."""
-        try:
-            request = ParseJob(
-                requests=tuple(map(self._request, job.tasks)),
-                staging=self._handle.staging,
-                stem=f"{self._handle.new_segment_id():016x}",
-            )
-            result = await self._pool.ask(request)
-            failures: dict[bytes, TraceFailure] = {}
-            commits: list[Commit] = []
-            for task, outcome in zip(job.tasks, result.outcomes, strict=True):
-                if isinstance(outcome, ParsedOutcome):
-                    commits.append(self._commit_of(task, outcome))
-                else:
-                    failures[task.path] = outcome
-            if result.staging_error:
-                return self._done(job, failures, StoreReadOnlyError(result.staging_error))
-            if commits:
-                await self._store.ask(_store_command(result, commits))
-        except WorkerDiedError as error:
-            failure = TraceFailure(reason=str(error))
-            return self._done(job, {task.path: failure for task in job.tasks})
-        except (CoreError, ActorError) as error:
-            return self._done(job, {}, error)
-        return self._done(job, failures)
-
-    def _done(
-        self, job: Job, failures: dict[bytes, TraceFailure], error: Exception | None = None
-    ) -> _JobDone:
-        return _JobDone(self._life, job, failures, error)
-
-    def _request(self, task: Task) -> ParseRequest:
-        record = task.record
-        request = ParseRequest(
-            path=os.path.join(self._root, task.path),
-            segment_id=self._handle.new_segment_id(),
-            provisional_id=self._handle.new_segment_id(),
-            tiers=self._options.tiers,
-        )
-        if task.action is Action.EXTEND and record is not None and record.resume is not None:
-            return msgspec.structs.replace(request, resume=record.resume, facts=record.facts)
-        return request
-
-    def _commit_of(self, task: Task, outcome: ParsedOutcome) -> CommitParsed:
-        return CommitParsed(
-            path=task.path,
-            base_version=task.record.version if task.record is not None else 0,
-            tiers=self._state.tiers,
-            parsed=outcome.parsed,
-        )
 
     async def _conclude(self, done: _JobDone, context: ActorContext) -> None:
         self._jobs -= 1
         now, wall_ns = anyio.current_time(), time.time_ns()
         paths = [task.path for task in done.job.tasks]
+        failures, error = done.outcome.failures, done.outcome.error
         unresolved: set[bytes] = set()
-        if done.error is not None:
-            _log.warning("job_failed", store=self._handle.path, reason=str(done.error))
+        if error is not None:
+            _log.warning("job_failed", store=self._handle.path, reason=str(error))
             self._state.rest(paths, now + _RETRY_SECONDS)
-            self._give_up_waiting(done.error)
+            self._give_up_waiting(error)
             unresolved.update(paths)
         quarantines: list[Commit] = []
         for task in done.job.tasks:
-            failure = done.failures.get(task.path)
-            if failure is None or done.error is not None:
+            failed = failures.get(task.path)
+            if failed is None or error is not None:
                 continue
+            reason = failed[0].reason
             _log.warning(
                 "trace_failed",
                 trace=os.fsdecode(task.path),
-                reason=failure.reason,
+                reason=reason,
                 attempt=task.attempt + 1,
             )
-            if failure.gone:
+            if any(one.gone for one in failed):
                 self._state.vanished(task)
                 continue
-            quarantine = self._state.failed(task, failure.reason, now=now)
-            if quarantine is None:
+            if self._merging.gave_up(task.path):
+                continue
+            steps = [one.step for one in failed]
+            due = self._state.failed(task, steps, reason, now=now)
+            quarantines += due
+            if not due:
                 unresolved.add(task.path)
-            else:
-                quarantines.append(quarantine)
         await self._commit(quarantines, context)
         self._state.finished(
             done.job,
-            self._handle.registry.traces,
+            self._handle.registry.sets,
             unresolved=frozenset(unresolved),
             now=now,
             wall_ns=wall_ns,
         )
+        self._consider_merging(paths)
 
-    async def _commit(self, commits: list[Commit], context: ActorContext) -> None:
-        """Have the store take *commits* that need no parsing; what it does not take stays due."""
-        if not commits:
+    def _consider_merging(self, paths: Iterable[bytes]) -> None:
+        shown = self._handle.registry.traces
+        self._merging.consider(shown[path] for path in paths if path in shown)
+
+    async def _commit(
+        self, commits: list[Commit], context: ActorContext, *, frees: bool = False
+    ) -> None:
+        """Have the store take *commits* that need no parsing; what it does not take stays due.
+
+        *frees*: they make a store smaller, which one that is too large takes.
+        """
+        handle = self._handle
+        if not commits or (handle.read_only and not (frees and handle.over_limit)):
             return
         try:
             with context.protect():
@@ -367,11 +410,14 @@ class RootScheduler(Actor):
             return
         if result.refused:
             _log.info("commits_refused", store=self._handle.path, refused=len(result.refused))
-        traces, now, wall_ns = self._handle.registry.traces, anyio.current_time(), time.time_ns()
+        traces, now, wall_ns = self._handle.registry.sets, anyio.current_time(), time.time_ns()
         for commit in commits:
             self._state.evaluate(commit.path, traces, now=now, wall_ns=wall_ns)
+        self._consider_merging(commit.path for commit in commits)
 
     def _give_up_waiting(self, error: Exception) -> None:
+        if self._handle.condemned and not self._store.closed:
+            return  # they wait for the store that is built anew
         for waiter in self._state.waiters:
             self._tickets.pop(id(waiter)).settle(error)
         self._state.waiters.clear()
@@ -389,12 +435,3 @@ def _ancestors(path: bytes) -> Iterator[bytes]:
     while b"/" in path:
         path = path.rpartition(b"/")[0]
         yield path
-
-
-def _store_command(result: ParseResult, commits: list[Commit]) -> Write | Ingest:
-    if result.artifacts:
-        artifacts: dict[str, tuple[str, ...]] = {
-            family: (path,) for family, path in result.artifacts.items()
-        }
-        return Ingest(commits=tuple(commits), artifacts=artifacts)
-    return Write(commits=tuple(commits), rows=result.rows)

@@ -10,10 +10,14 @@ from typing import Final
 
 import msgspec
 
+from dftindexd.actors.log import get_log
 from dftindexd.index.errors import CoreError
+from dftindexd.index.store.disposal import finish_deletions
 from dftindexd.index.store.identity import acquire_lock, write_file_durably
 
 __all__ = ("StateDir", "default_state_dir", "store_name")
+
+_log = get_log(__name__)
 
 _ROOTS_FILE: Final = "roots.json"
 _LOCK_FILE: Final = "daemon.lock"
@@ -60,6 +64,8 @@ class StateDir:
             os.makedirs(os.path.join(self.path, "stores"), mode=0o700, exist_ok=True)
             self._refuse_shared()
             self._lock = acquire_lock(os.path.join(self.path, _LOCK_FILE), owner)
+            for left in finish_deletions(os.path.join(self.path, "stores")):
+                _log.warning("deleted_store_left", path=left)
         except OSError as error:
             raise CoreError(
                 f"cannot use the state directory {self.path}: {error.strerror}",

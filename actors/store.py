@@ -1,124 +1,55 @@
 """The store actor: the one writer of one store, and the only way to change it.
 
-``Write`` and ``Ingest`` commit, ``Compact`` deletes what nobody reads; ``Shutdown`` closes the
-store when everything queued before it is done. RocksDB runs in a thread of its own, one call at a
-time. A command that fails leaves the store as it was.
+``Write``, ``Ingest`` and ``Remove`` commit, ``Compact`` deletes what nobody reads, ``Verify`` makes
+a copy to be looked through; ``Shutdown`` closes the store when everything queued before it is done.
+RocksDB runs in a thread of its own, one call at a time. A command that fails leaves the store as it
+was.
+
+A store that RocksDB found damaged while writing takes no more writes: the actor then ends, and the
+next one sets the store aside and begins another, which the scan of the disk fills.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar, assert_never
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
-import msgspec
-import structlog
 
-from dftindexd.actors.actor import Actor, ActorContext
-from dftindexd.actors.commands import CommitResult, Compact, CompactResult, Ingest, Write
+from dftindexd.actors.actor import Actor, ActorContext, ActorExit
+from dftindexd.actors.commands import (
+    CommitResult,
+    Compact,
+    CompactResult,
+    Condemn,
+    Ingest,
+    NoteRebuilt,
+    Remove,
+    StoreCopy,
+    Verify,
+    Write,
+)
 from dftindexd.actors.exit_status import ExitStatus
-from dftindexd.index.errors import CoreError, StoreReadOnlyError
-from dftindexd.index.store.registry import Plan, Registry
-from dftindexd.index.store.rocks import RocksStore
+from dftindexd.actors.log import get_log
+from dftindexd.actors.store_handle import StoreHandle
+from dftindexd.actors.write_trouble import probe_disk
+from dftindexd.index.errors import CoreError, StoreDamagedError, StoreReadOnlyError
+from dftindexd.index.store.disk_use import over_limit
+from dftindexd.index.store.recovery import open_or_rebuild
+from dftindexd.index.store.registry import CommitRemoval, Plan
 from dftindexd.index.store.writer import StoreWriter
 
-__all__ = ("StoreActor", "StoreHandle", "StoreView")
+__all__ = ("StoreActor",)
 
 T = TypeVar("T")
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
+_TICK_SECONDS = 0.25
 _VACUUM_INTERVAL = 5.0
-
-
-class StoreView(msgspec.Struct, frozen=True):
-    """A store at one generation: its registry, and the rows of every segment that this names."""
-
-    registry: Registry
-    rows: RocksStore
-
-
-class StoreHandle:
-    """What others may know of a store without asking its actor.
-
-    ``registry`` is always that of the last commit. Whoever reads rows does so inside :meth:`view`,
-    which keeps the segments of that generation from being deleted and the store from being closed.
-    """
-
-    def __init__(self, path: str, root: str, owner: str) -> None:
-        self.path = path
-        self.root = root
-        self.owner = owner
-        self.read_only = ""
-        self._writer: StoreWriter | None = None
-        self._last: Registry | None = None
-        self._readers: Counter[int] = Counter()
-        self._unread = anyio.Event()
-
-    @property
-    def writer(self) -> StoreWriter | None:
-        """The open store; only its actor uses it."""
-        return self._writer
-
-    @writer.setter
-    def writer(self, writer: StoreWriter | None) -> None:
-        if self._writer is not None:
-            self._last = self._writer.registry
-        self._writer = writer
-
-    @property
-    def registry(self) -> Registry:
-        """The registry of the last commit, also between two lives of the store's actor.
-
-        :raises CoreError: the store was never open.
-        """
-        if self._writer is None and self._last is not None:
-            return self._last
-        return self._open_writer().registry
-
-    def _open_writer(self) -> StoreWriter:
-        if self._writer is None:
-            raise CoreError(f"the store of {self.root} is not open", "try again in a moment")
-        return self._writer
-
-    @property
-    def oldest_read(self) -> int:
-        """The oldest generation that somebody reads, the newest where nobody does."""
-        return min(self._readers, default=self.registry.generation)
-
-    def new_segment_id(self) -> int:
-        """Return an id for a segment that is about to be parsed."""
-        return self._open_writer().new_segment_id()
-
-    @property
-    def staging(self) -> str:
-        """Where workers leave artifacts for this store."""
-        return self._open_writer().staging
-
-    @contextmanager
-    def view(self) -> Iterator[StoreView]:
-        """Read the last generation for as long as the context lasts."""
-        writer = self._open_writer()
-        registry = writer.registry
-        generation = registry.generation
-        self._readers[generation] += 1
-        try:
-            yield StoreView(registry, writer.rocks)
-        finally:
-            self._readers[generation] -= 1
-            if not self._readers[generation]:
-                del self._readers[generation]
-            if not self._readers:
-                self._unread.set()
-
-    async def wait_unread(self) -> None:
-        """Wait until nobody reads."""
-        while self._readers:
-            self._unread = anyio.Event()
-            await self._unread.wait()
 
 
 class StoreActor(Actor):
@@ -126,7 +57,7 @@ class StoreActor(Actor):
 
     # A command that fails leaves the writer sound, whatever the store said.
     recoverable: ClassVar[tuple[type[Exception], ...]] = (CoreError,)
-    tick_interval = _VACUUM_INTERVAL
+    tick_interval = _TICK_SECONDS
     # A store is closed only when nobody reads; however long that takes, closing it earlier would
     # fail the readers, and leaving it open would lock the next actor out.
     finalize_seconds = float("inf")
@@ -137,6 +68,7 @@ class StoreActor(Actor):
         self._thread = anyio.CapacityLimiter(1)
         self._commits = 0
         self._refused = 0
+        self._next_vacuum = 0.0
 
     async def _call(self, context: ActorContext, function: Callable[..., T], *args: Any) -> T:
         with context.protect():
@@ -145,11 +77,51 @@ class StoreActor(Actor):
     async def initialize(self, context: ActorContext) -> None:
         def open_store() -> StoreWriter:
             handle = self._handle
-            return StoreWriter(handle.path, root=handle.root, owner=handle.owner)
+            return open_or_rebuild(
+                handle.path,
+                root=handle.root,
+                owner=handle.owner,
+                wanted=handle.tiers,
+                least_epoch=handle.last_epoch + 1,
+                condemned=handle.condemned,
+            )
 
         self._handle.writer = self._writer = await self._call(context, open_store)
+        self._handle.condemned = ""
+        if self._writer.rebuilding:
+            _log.warning(
+                "store_rebuilding", store=self._handle.path, reason=self._writer.rebuilding
+            )
 
-    async def handle(self, message: Write | Ingest | Compact, context: ActorContext) -> Any:
+    async def handle(
+        self,
+        message: Write | Ingest | Remove | Compact | Verify | NoteRebuilt | Condemn,
+        context: ActorContext,
+    ) -> Any:
+        if self._handle.writer is None:
+            raise StoreReadOnlyError(self._handle.read_only)
+        try:
+            return await self._do(message, context)
+        except StoreDamagedError as error:
+            self._end_if_condemned(error)
+            raise
+
+    def _end_if_condemned(self, error: StoreDamagedError) -> None:
+        """End where the database takes no writes any more; damage of what it was given is none."""
+        if self._writer.rocks.condemned:
+            raise self._condemned(self._writer.rocks.condemned) from error
+
+    def _condemned(self, reason: str) -> ActorExit:
+        """Return what ends this life, so that the next sets the store aside."""
+        self._handle.condemned = reason
+        _log.warning("store_condemned", store=self._handle.path, reason=reason)
+        return ActorExit(ExitStatus.FAILURE)
+
+    async def _do(
+        self,
+        message: Write | Ingest | Remove | Compact | Verify | NoteRebuilt | Condemn,
+        context: ActorContext,
+    ) -> Any:
         match message:
             case Write():
                 rows, commits = message.rows, message.commits
@@ -163,19 +135,61 @@ class StoreActor(Actor):
                         context, self._guarded, self._writer.ingest, artifacts, commits
                     )
                 )
+            case Remove():
+                removals = self._removals(message)
+                return self._committed(
+                    await self._call(context, self._guarded, self._writer.write, (), removals)
+                )
             case Compact():
                 return await self._compact(message, context)
+            case Verify():
+                path = await self._call(context, self._writer.copy, message.name)
+                return StoreCopy(path=path, registry=self._writer.registry)
+            case NoteRebuilt():
+                return await self._call(context, self._writer.note_rebuilt)
+            case Condemn():
+                raise self._condemned(message.reason)
             case _:
                 assert_never(message)
 
-    def _guarded(self, function: Callable[..., Plan], *args: Any) -> Plan:
+    def _guarded(self, function: Callable[..., T], *args: Any) -> T:
         try:
             done = function(*args)
         except StoreReadOnlyError as error:
-            self._handle.read_only = str(error)
+            self._handle.trouble.failed(str(error))
             raise
-        self._handle.read_only = ""
+        if not self._handle.over_limit:
+            self._handle.trouble.is_over()
         return done
+
+    async def _resume(self, context: ActorContext) -> None:
+        """See whether the store can be written again. RocksDB takes no writes after some errors
+        until it is opened anew; it is closed only when the disk is well."""
+        handle = self._handle
+        try:
+            await self._keep_limits(context)
+            await self._call(context, probe_disk, handle.path)
+            if handle.writer is not None:
+                try:
+                    await self._call(context, self._writer.touch)
+                except StoreReadOnlyError:
+                    await self._close(context)
+            if handle.writer is None:
+                await self.initialize(context)
+        except StoreReadOnlyError as error:
+            handle.trouble.failed(str(error))
+            return
+        handle.trouble.looks_over()
+        _log.info("store_resumed", store=handle.path)
+
+    def _removals(self, message: Remove) -> list[CommitRemoval]:
+        sets = self._writer.registry.sets
+        return [
+            CommitRemoval(path=path, base_version=one.version, tiers=one.tiers)
+            for path in message.paths
+            for one in sets.get(path, ())
+            if message.tiers is None or one.tiers == message.tiers
+        ]
 
     def _committed(self, done: Plan) -> CommitResult:
         self._commits += 1
@@ -183,23 +197,70 @@ class StoreActor(Actor):
         return CommitResult(generation=done.registry.generation, refused=done.refused)
 
     async def _compact(self, message: Compact, context: ActorContext) -> CompactResult:
-        deleted = await self._call(context, self._writer.vacuum, self._handle.oldest_read)
-        if message.reclaim:
-            await self._call(context, self._writer.reclaim, lambda: False)
+        deleted = await self._vacuum(context, 0.0 if message.now else self._handle.retention)
         return CompactResult(segments_deleted=deleted, segments_kept=self._writer.garbage_segments)
 
+    async def _vacuum(self, context: ActorContext, retention: float) -> int:
+        before = time.time() - retention if retention else float("inf")
+        vacuum, oldest_read = self._writer.vacuum, self._handle.oldest_read
+        deleted: int = await self._call(context, self._guarded, vacuum, oldest_read, before)
+        self._handle.vacuumed += deleted
+        return deleted
+
     async def tick(self, context: ActorContext) -> None:
-        if self._writer.garbage_segments:
-            await self._call(context, self._writer.vacuum, self._handle.oldest_read)
+        if self._writer.rocks.condemned:  # by a compaction, which this actor does not run
+            raise self._condemned(self._writer.rocks.condemned)
+        try:
+            await self._look_after(context)
+        except StoreDamagedError as error:
+            self._end_if_condemned(error)
+            raise
+
+    async def _look_after(self, context: ActorContext) -> None:
+        if self._handle.read_only:
+            if self._handle.trouble.retry_is_due:
+                await self._resume(context)
+        elif anyio.current_time() >= self._next_vacuum:
+            self._next_vacuum = anyio.current_time() + _VACUUM_INTERVAL
+            if self._writer.garbage_segments:
+                await self._vacuum(context, self._handle.retention)
+            try:
+                await self._keep_limits(context)
+            except StoreReadOnlyError as error:
+                self._handle.trouble.failed(str(error))
+
+    async def _keep_limits(self, context: ActorContext) -> None:
+        """Delete what was dropped, whatever its age, where a limit is passed.
+
+        :raises StoreReadOnlyError: it is passed.
+        """
+        handle = self._handle
+        reason = await self._call(context, over_limit, handle.limits)
+        handle.over_limit = bool(reason)
+        if not reason:
+            return
+        if handle.writer is not None and self._writer.garbage_segments:
+            await self._vacuum(context, 0.0)
+            handle.reclaim_wanted = True
+        raise StoreReadOnlyError(reason)
 
     async def finalize(self, status: ExitStatus, context: ActorContext) -> None:
-        writer = self._handle.writer
-        if writer is None:
+        if self._handle.writer is None:
             return
-        self._handle.writer = None
-        await self._handle.wait_unread()
-        await self._call(context, writer.close)
+        await self._close(context)
         _log.info("store_closed", store=self._handle.path, status=status.value)
+
+    async def _close(self, context: ActorContext) -> None:
+        writer, self._handle.writer = self._writer, None
+        if self._handle.reclaiming:
+            await self._call(context, writer.rocks.interrupt)
+        with context.protect():
+            await self._handle.wait_unread()
+        try:
+            await self._call(context, writer.close)
+        except CoreError as error:
+            # What could not be flushed is in the log, or nobody will read it.
+            _log.warning("store_closed_badly", store=self._handle.path, reason=str(error))
 
     def observe(self) -> dict[str, object]:
         writer = self._handle.writer
@@ -210,4 +271,7 @@ class StoreActor(Actor):
             "traces": len(writer.registry.traces) if writer else None,
             "garbage_segments": writer.garbage_segments if writer else None,
             "read_only": self._handle.read_only,
+            "rebuilding": self._handle.rebuilding,
+            "repairs": self._handle.damage.repairs,
+            "verifying": self._handle.verifying,
         }

@@ -23,11 +23,11 @@ from collections.abc import Callable, Sequence
 import anyio
 import anyio.abc
 import msgspec
-import structlog
 
 from dftindexd.actors.actor import Actor, ActorRun, Outcome, Pulse
 from dftindexd.actors.errors import ActorEndedError
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 
 __all__ = ("Health", "RestartPolicy", "StallDetector", "Supervisor", "restart_delay")
@@ -37,7 +37,7 @@ _LARGEST_DOUBLING = 64  # keeps 2**n within a float; every real delay is capped 
 
 _RESTARTED = frozenset({ExitStatus.FAILURE, ExitStatus.KILLED})
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 
 class Health(enum.Enum):

@@ -7,7 +7,7 @@ import anyio
 from dftindexd.actors.jobs import Waiter
 from dftindexd.protocol.message import Request
 
-__all__ = ("Leave", "Ticket")
+__all__ = ("Leave", "Merge", "Ticket")
 
 
 class Ticket:
@@ -40,6 +40,10 @@ class Ticket:
         if self.error is not None:
             raise self.error
         return self.waiter.problems
+
+
+class Merge(Request[None], frozen=True):
+    """Have traces whose index is in many pieces parsed anew, when nothing else is to do."""
 
 
 class Leave(Request[None], frozen=True):

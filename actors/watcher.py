@@ -15,18 +15,18 @@ from contextlib import contextmanager
 import anyio
 import anyio.abc
 import msgspec
-import structlog
 import watchfiles
 
 from dftindexd.actors.actor import Actor, ActorContext
 from dftindexd.actors.children import ChildFailed, Children
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.index.scan import is_trace_name
 
 __all__ = ("Hint", "WatchFailedError", "Watcher", "hinted_paths")
 
-_log = structlog.get_logger(__name__)
+_log = get_log(__name__)
 
 #: How long watchfiles may block before it looks at its stop event; a shutdown waits that long.
 _RUST_TIMEOUT_MS = 500

@@ -7,7 +7,7 @@ inside a running event loop; :class:`AsyncClient` is for programs on asyncio or 
 from __future__ import annotations
 
 from dftindexd.client.async_client import AnswerStream, AsyncClient
-from dftindexd.client.results import Answer
+from dftindexd.client.results import Answer, Backup
 from dftindexd.client.sync_client import Client, connect
 
-__all__ = ("Answer", "AnswerStream", "AsyncClient", "Client", "connect")
+__all__ = ("Answer", "AnswerStream", "AsyncClient", "Backup", "Client", "connect")

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pyarrow as pa
 from anyio.abc import TaskGroup
@@ -18,8 +19,9 @@ from anyio.lowlevel import checkpoint
 from msgspec import UNSET, UnsetType
 
 from dftindexd import __version__
+from dftindexd.client.backup import free_place, take_over
 from dftindexd.client.connection import Connection, Exchange
-from dftindexd.client.results import Answer
+from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import (
     ConnectionLostError,
     DaemonUnreachableError,
@@ -31,12 +33,17 @@ from dftindexd.protocol.requests import (
     AggregationKind,
     AggregationRequest,
     AnswerHead,
+    BackupRequest,
+    CompactedResult,
+    CompactRequest,
     HelloResult,
     IndexRequest,
     IndexResult,
     ListRequest,
     Ping,
     PingResult,
+    RebuildRequest,
+    RebuildResult,
     StatusRequest,
     StatusResult,
     StopRequest,
@@ -45,6 +52,8 @@ from dftindexd.protocol.requests import (
     SyncResult,
     UnwatchRequest,
     UnwatchResult,
+    VerifyRequest,
+    VerifyResult,
     WaitRequest,
     WaitResult,
     WatchRequest,
@@ -63,10 +72,12 @@ DEFAULT_TIMEOUT = 30.0
 # Asking these twice is the same as asking once.
 _IDEMPOTENT = (
     AggregationRequest,
+    CompactRequest,
     ListRequest,
     Ping,
     StatusRequest,
     SyncRequest,
+    VerifyRequest,
     WaitRequest,
     WatchRequest,
 )
@@ -297,13 +308,48 @@ class AsyncClient:
         )
         return await self.fetch(request, timeout=timeout)
 
+    async def compact(
+        self, path: AnyPath, *, now: bool = False, timeout: Timeout = None
+    ) -> CompactedResult:
+        """Delete what was dropped from the store that holds *path*, with *now* whatever its age,
+        and give its room back."""
+        request = CompactRequest(path=os.fspath(path), now=now)
+        return await self.request(request, timeout=timeout)
+
+    async def verify(
+        self, path: AnyPath, *, sample: int = 4, timeout: Timeout = None
+    ) -> VerifyResult:
+        """Check what the store holds of the traces below *path*, and parse *sample* of them again.
+
+        What is found to be damaged is rebuilt from the traces; :meth:`sync` waits for that.
+        """
+        request = VerifyRequest(path=os.fspath(path), sample=sample)
+        return await self.request(request, timeout=timeout)
+
+    async def rebuild(self, path: AnyPath, *, timeout: Timeout = None) -> RebuildResult:
+        """Parse all traces below *path* anew, whatever the store holds of them, and wait for it."""
+        return await self.request(RebuildRequest(path=os.fspath(path)), timeout=timeout)
+
+    async def backup(self, path: AnyPath, out: AnyPath, *, timeout: Timeout = None) -> Backup:
+        """Copy the store that holds *path*, as it is now, to the new directory *out*.
+
+        This process writes it, on the machine of the daemon, whose files it has to be able to read.
+        """
+        target = free_place(out)
+        copy = await self.request(BackupRequest(path=os.fspath(path)), timeout=timeout)
+        size = await anyio.to_thread.run_sync(take_over, copy.folder, target)
+        return Backup(root=copy.root, path=target, generation=copy.generation, bytes=size)
+
     async def stop(self, *, timeout: Timeout = UNSET) -> StopResult:
         """End the daemon in order."""
         return await self.request(StopRequest(), timeout=timeout)
 
-    async def list(self, path: AnyPath | None = None, *, timeout: Timeout = UNSET) -> Answer:
-        """Return one row a trace, below a directory or of all roots."""
-        return await self.fetch(ListRequest(path=_optional(path)), timeout=timeout)
+    async def list(
+        self, path: AnyPath | None = None, *, since: int | None = None, timeout: Timeout = UNSET
+    ) -> Answer:
+        """Return one row a trace, below a directory or of all roots; *since* an earlier answer's
+        generation, only what changed after it."""
+        return await self.fetch(ListRequest(path=_optional(path), since=since), timeout=timeout)
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is UNSET else timeout

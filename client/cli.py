@@ -39,6 +39,7 @@ EXIT_NOT_FOUND = 5
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SOCKET_HELP = "The daemon's socket; else DFTINDEXD_SOCKET, else the runtime directories."
+_SINCE_HELP = "Only what changed after an earlier answer's generation, removed traces too."
 _JSON_HELP = "Print JSON and nothing else."
 
 
@@ -151,10 +152,14 @@ def unwatch(settings: _Settings, directory: str, purge: bool) -> None:
 
 @_verb("list")
 @click.argument("directory", required=False)
+@click.option("--since", type=click.IntRange(min=0), metavar="GENERATION", help=_SINCE_HELP)
 @_meta
-def list_traces(settings: _Settings, directory: str | None, meta: bool) -> None:
+def list_traces(settings: _Settings, directory: str | None, since: int | None, meta: bool) -> None:
     """List the traces below a directory, or of all roots."""
-    _print_rows(settings, ListRequest(path=directory), meta=meta, below=directory)
+    if since is not None and directory is None:
+        raise click.UsageError("--since goes with a directory")
+    request = ListRequest(path=directory, since=since)
+    _print_rows(settings, request, meta=meta, below=directory)
 
 
 @_verb("index")
@@ -221,6 +226,73 @@ def agg(
         path=directory, kind=kind, query=query, group_by=columns, finished_only=finished_only
     )
     _print_rows(settings, request, meta=meta, limit=limit, sort=sort)
+
+
+@_verb("compact")
+@click.argument("directory")
+@click.option("--now", is_flag=True, help="Delete also what is within the retention time.")
+def compact(settings: _Settings, directory: str, now: bool) -> None:
+    """Delete what was dropped from a directory's store, and give its room back."""
+    with settings.connect() as client:
+        result = client.compact(directory, now=now)
+    text = (
+        f"{result.segments_deleted} segments deleted, {result.segments_kept} kept, "
+        f"{result.bytes_before:,} bytes before, {result.bytes_after:,} now"
+    )
+    _print(settings, result, text)
+
+
+@_verb("verify")
+@click.argument("directory")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Parse so many traces again and compare.",
+)
+@_timeout
+def verify(settings: _Settings, directory: str, sample: int, timeout: float | None) -> None:
+    """Check what the store holds of a directory's traces; exit code 1 if something is damaged.
+
+    What is damaged is rebuilt from the traces; sync waits for that.
+    """
+    with settings.connect() as client:
+        result = client.verify(directory, sample=sample, timeout=timeout)
+    found = len(result.problems)
+    text = (
+        f"{result.traces} traces verified, {result.sampled} parsed again, "
+        f"{found} {'problem' if found == 1 else 'problems'}, generation {result.generation}"
+    )
+    _print(settings, result, text)
+    if not settings.json:
+        for problem in result.problems:
+            click.echo(f"{problem.path}: {problem.state}: {problem.reason}", err=True)
+    if found:
+        sys.exit(EXIT_ERROR)
+
+
+@_verb("rebuild")
+@click.argument("directory")
+@_timeout
+def rebuild(settings: _Settings, directory: str, timeout: float | None) -> None:
+    """Parse all traces of a directory anew, and wait for it."""
+    with settings.connect() as client:
+        result = client.rebuild(directory, timeout=timeout)
+    text = f"{result.traces} traces rebuilt, generation {result.generation}"
+    _print(settings, result, text, result.problems)
+
+
+@_verb("backup")
+@click.argument("directory")
+@click.argument("out")
+def backup(settings: _Settings, directory: str, out: str) -> None:
+    """Copy the store of a directory, as it is now, to the new directory OUT."""
+    with settings.connect() as client:
+        result = client.backup(directory, out)
+    text = f"{result.bytes:,} bytes in {result.path}, generation {result.generation}"
+    _print(settings, result, text)
 
 
 @_verb("stop")

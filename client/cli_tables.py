@@ -6,6 +6,7 @@ and sizes and times have units. Scripts read ``--json``.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +33,7 @@ _FOR_PROGRAMS = frozenset(
     }
 )
 #: Columns that say nothing where they are 0.
-_SELDOM = ("bad_lines", "growing", "quarantined", "queued")
+_SELDOM = ("bad_lines", "damaged", "growing", "quarantined", "queued")
 _ROOT_COLUMNS: Final = (
     "root",
     "state",
@@ -42,8 +43,10 @@ _ROOT_COLUMNS: Final = (
     "growing",
     "queued",
     "quarantined",
+    "damaged",
     "events",
     "bad_lines",
+    "fast",
     "trace_bytes",
     "reason",
 )
@@ -86,10 +89,19 @@ def print_status(status: StatusResult) -> None:
         return
     click.echo()
     _print_grid(_ROOT_COLUMNS, [_root_row(root) for root in status.roots])
+    for root in status.roots:
+        for path in root.set_aside:
+            click.echo(f"set aside, delete it when you like: {path}")
 
 
 def _root_row(root: RootStatus) -> Row:
-    return {column: getattr(root, column) for column in _ROOT_COLUMNS}
+    row = {column: getattr(root, column) for column in _ROOT_COLUMNS if column != "fast"}
+    return row | {"fast": _share(root.fast_lines, root.valid_lines)}
+
+
+def _share(part: int, whole: int) -> str:
+    """Return a share in percent, rounded down: all of it is all of it."""
+    return f"{math.floor(1000 * part / whole) / 10:g} %" if whole else ""
 
 
 def _shorten_paths(rows: Iterable[Row], below: str) -> None:

@@ -1,14 +1,24 @@
-"""What a request for rows returns."""
+"""What requests return that is more than a message of the protocol."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from dftindexd.protocol.requests import AnswerHead
 
-__all__ = ("Answer",)
+__all__ = ("Answer", "Backup")
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy of the store of *root*, at one of its generations, in the directory *path*."""
+
+    root: str
+    path: str
+    generation: int
+    bytes: int
 
 
 class Answer:

@@ -23,19 +23,22 @@ from dftindexd.client.async_client import (
     AsyncClient,
     Timeout,
 )
-from dftindexd.client.results import Answer
+from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import ConnectionLostError, UseAfterForkError
 from dftindexd.protocol.message import Request
 from dftindexd.protocol.requests import (
     AggregationKind,
     AnswerHead,
+    CompactedResult,
     HelloResult,
     IndexResult,
     PingResult,
+    RebuildResult,
     StatusResult,
     StopResult,
     SyncResult,
     UnwatchResult,
+    VerifyResult,
     WaitResult,
     WatchResult,
 )
@@ -240,10 +243,30 @@ class Client:
             )
         )
 
+    def compact(
+        self, path: AnyPath, *, now: bool = False, timeout: Timeout = None
+    ) -> CompactedResult:
+        """Delete what was dropped from the store that holds *path*; see `AsyncClient`."""
+        return self.run(lambda: self._client.compact(path, now=now, timeout=timeout))
+
+    def verify(self, path: AnyPath, *, sample: int = 4, timeout: Timeout = None) -> VerifyResult:
+        """Check what the store holds of the traces below *path*; see `AsyncClient`."""
+        return self.run(lambda: self._client.verify(path, sample=sample, timeout=timeout))
+
+    def rebuild(self, path: AnyPath, *, timeout: Timeout = None) -> RebuildResult:
+        """Parse all traces below *path* anew, whatever the store holds of them, and wait for it."""
+        return self.run(lambda: self._client.rebuild(path, timeout=timeout))
+
+    def backup(self, path: AnyPath, out: AnyPath, *, timeout: Timeout = None) -> Backup:
+        """Copy the store that holds *path* to the new directory *out*; see `AsyncClient`."""
+        return self.run(lambda: self._client.backup(path, out, timeout=timeout))
+
     def stop(self, *, timeout: Timeout = UNSET) -> StopResult:
         """End the daemon in order."""
         return self.run(lambda: self._client.stop(timeout=timeout))
 
-    def list(self, path: AnyPath | None = None, *, timeout: Timeout = UNSET) -> Answer:
-        """Return one row a trace, below a directory or of all roots."""
-        return self.run(lambda: self._client.list(path, timeout=timeout))
+    def list(
+        self, path: AnyPath | None = None, *, since: int | None = None, timeout: Timeout = UNSET
+    ) -> Answer:
+        """Return one row a trace, below a directory or of all roots; see `AsyncClient`."""
+        return self.run(lambda: self._client.list(path, since=since, timeout=timeout))

@@ -11,14 +11,15 @@ import pyarrow as pa
 
 from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.store import StoreView
+from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.answer import ArrowAnswer
 from dftindexd.daemon.tables import damage_of, display
 from dftindexd.index.errors import CoreError
-from dftindexd.index.model import TraceRecord
+from dftindexd.index.model import TierConfig, TraceRecord
 from dftindexd.index.query.aggregation import dfanalyzer_table
 from dftindexd.index.query.prepared import PreparedRows
-from dftindexd.index.store.registry import Registry, traces_below
+from dftindexd.index.store.registry import Registry, sets_below
+from dftindexd.index.tier_sets import Sets, giving, only, shown
 from dftindexd.protocol.requests import AggregationRequest, AnswerHead
 
 __all__ = ("CACHE_BYTES", "AggregationAnswers")
@@ -64,6 +65,9 @@ class AggregationAnswers:
             kept = self._kept.get(key)
             if kept is None or kept.generation != view.registry.generation:
                 kept = _select(root, view.registry, key)
+            damaged = root.handle.damage.of(kept.rows.records)
+            if damaged is not None:
+                raise damaged
             table = dfanalyzer_table(
                 view.rows,
                 kept.rows.records,
@@ -77,7 +81,7 @@ class AggregationAnswers:
             )
             return table, kept
 
-        generation, (table, kept) = await self._engine.read(root, read)
+        generation, (table, kept) = await self._engine.answer(root, below, read)
         self._keep(key, kept)
         return ArrowAnswer(AnswerHead(generation=generation, warnings=kept.warnings), table)
 
@@ -94,34 +98,32 @@ class AggregationAnswers:
 
 
 def _select(root: Root, registry: Registry, key: _Key) -> _Kept:
-    """Choose the traces of an answer; those left out are named in its warnings."""
-    tiers = root.options.tiers
-    if tiers.aggregation is None:
+    """Choose the traces of an answer, each in the set that has the tier; those left out are named
+    in its warnings."""
+    tier = root.options.tiers.aggregation
+    if tier is None:
         raise AssertionError("checked by the caller")
+    wanted = only(root.options.tiers, aggregation=True)
     _, relative, finished_only = key
-    digest = tiers.digest()
-    below = traces_below(registry.traces, relative)
-    records = [
-        record
-        for record in below
-        if record.tiers == digest and (record.ending or not finished_only)
-    ]
-    rows = PreparedRows(records, tiers.aggregation)
-    return _Kept(registry.generation, rows, _warnings(root, below, digest))
+    below = [(sets, giving(sets, wanted)) for sets in sets_below(registry, relative)]
+    records = [one for _, one in below if one is not None and (one.ending or not finished_only)]
+    warnings = (_warning(root, sets, one, wanted) for sets, one in below)
+    return _Kept(registry.generation, PreparedRows(records, tier), _shortened(warnings))
 
 
-def _warnings(root: Root, records: Iterable[TraceRecord], tiers: bytes) -> tuple[str, ...]:
-    """Return what an answer over *records* lacks: the first few traces by name."""
-    every = [text for record in records if (text := _warning(root, record, tiers))]
+def _shortened(warnings: Iterable[str]) -> tuple[str, ...]:
+    """Return what an answer lacks: the first few traces by name."""
+    every = list(filter(None, warnings))
     more = len(every) - _MOST_WARNINGS
     return (*every[:_MOST_WARNINGS], *([f"and {more} more traces; list names all"] * (more > 0)))
 
 
-def _warning(root: Root, record: TraceRecord, tiers: bytes) -> str:
-    path = display(os.path.join(root.path, record.path))
-    if record.quarantined:
-        return f"{path} is quarantined: {record.quarantined}"
-    if record.tiers != tiers:
+def _warning(root: Root, sets: Sets, record: TraceRecord | None, wanted: TierConfig) -> str:
+    told = record or shown(sets, wanted)
+    path = display(os.path.join(root.path, told.path))
+    if told.quarantined:
+        return f"{path} is quarantined: {told.quarantined}"
+    if record is None:
         return f"{path} is not in the answer: its tiers are being rebuilt"
     damage = damage_of(record)
     return f"{path} is damaged: {damage}" if damage else ""

@@ -16,8 +16,9 @@ from dftindexd import __version__
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.daemon.notify import notify
+from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.server import IpcServer
-from dftindexd.daemon.service import DaemonService, request_path
+from dftindexd.daemon.service import DaemonService
 from dftindexd.daemon.socket_file import socket_lock
 from dftindexd.index.errors import CoreError
 

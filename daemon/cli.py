@@ -17,6 +17,12 @@ from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
 from dftindexd.daemon.index_command import IndexOptions, index_paths
 from dftindexd.daemon.logs import configure_logs
 from dftindexd.index.errors import CoreError
+from dftindexd.index.model import (
+    GREATEST_BLOOM_RATE,
+    LEAST_BLOOM_RATE,
+    AggregationTier,
+    TierConfig,
+)
 from dftindexd.protocol.errors import DftIndexError
 from dftindexd.protocol.paths import default_socket_path
 
@@ -49,6 +55,35 @@ def _workers_option(function: Callable[..., T]) -> Callable[..., T]:
     )(function)
 
 
+def _filter_options(function: Callable[..., T]) -> Callable[..., T]:
+    argument = click.option(
+        "--argument",
+        "arguments",
+        multiple=True,
+        metavar="NAME",
+        callback=_checked_arguments,
+        help="Keep filters of this argument of events as well, so that args.NAME == VALUE passes "
+        "over chunks without it; may be given several times. Traces are then indexed more slowly.",
+    )
+    rate = click.option(
+        "--bloom-rate",
+        type=click.FloatRange(min=LEAST_BLOOM_RATE, max=GREATEST_BLOOM_RATE),
+        default=TierConfig().bloom_rate,
+        show_default=True,
+        help="The greatest share of chunks that a filter may claim wrongly; less takes more room.",
+    )
+    return argument(rate(function))
+
+
+def _checked_arguments(
+    _context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    try:
+        return TierConfig(arguments=names).normal().arguments
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _state_dir(given: str | None) -> str:
     path = os.path.abspath(given or default_state_dir(os.environ, os.getuid()))
     try:
@@ -76,19 +111,45 @@ def _state_dir(given: str | None) -> str:
 )
 @_workers_option
 @click.option(
+    "--retention",
+    type=click.FloatRange(min=0.0),
+    metavar="SECONDS",
+    default=RootOptions().retention_seconds,
+    show_default=True,
+    help="How long what was dropped from a store is kept.",
+)
+@click.option(
+    "--store-limit",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="A store that takes more becomes read-only.",
+)
+@click.option(
+    "--state-limit",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="Where all stores together take more, they become read-only.",
+)
+@click.option(
     "--settle",
     type=click.FloatRange(min=0.0),
     default=RootOptions().settle_seconds,
     show_default=True,
     help="Seconds of silence after which a trace without an end mark counts as finished.",
 )
+@_filter_options
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 def run(
     watch: tuple[str, ...],
     state_dir: str | None,
     socket: str | None,
     workers: int | None,
+    retention: float,
+    store_limit: int | None,
+    state_limit: int | None,
     settle: float,
+    arguments: tuple[str, ...],
+    bloom_rate: float,
     log_level: str,
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT.
@@ -101,7 +162,13 @@ def run(
         socket=os.path.abspath(socket or default_socket_path(os.environ, os.getuid())),
         watch=tuple(map(os.path.abspath, watch)),
         workers=workers or default_workers(),
-        root=RootOptions(settle_seconds=settle),
+        root=RootOptions(
+            tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
+            settle_seconds=settle,
+            retention_seconds=retention,
+            store_limit_bytes=None if store_limit is None else store_limit << 20,
+            state_limit_bytes=None if state_limit is None else state_limit << 20,
+        ),
     )
     _run_loop(lambda: anyio.run(run_daemon, options, backend_options={"use_uvloop": True}))
 
@@ -116,6 +183,7 @@ def run(
     show_default=True,
     help="Width of a time bucket of the aggregation tier.",
 )
+@_filter_options
 @click.option("-f", "--force", is_flag=True, help="Parse also what is indexed already.")
 @_state_dir_option
 @_workers_option
@@ -124,6 +192,8 @@ def index(
     paths: tuple[str, ...],
     aggregation: bool,
     interval_ms: float,
+    arguments: tuple[str, ...],
+    bloom_rate: float,
     force: bool,
     state_dir: str | None,
     workers: int | None,
@@ -134,11 +204,12 @@ def index(
     Example: dftindexd index --aggregation /scratch/traces/run1
     """
     configure_logs("warning")
+    tier = AggregationTier(interval_us=int(interval_ms * 1000)) if aggregation else None
     options = IndexOptions(
         paths=tuple(map(os.path.abspath, paths)),
         state_dir=_state_dir(state_dir),
         workers=workers or default_workers(),
-        interval_us=int(interval_ms * 1000) if aggregation else None,
+        tiers=TierConfig(aggregation=tier, arguments=arguments, bloom_rate=bloom_rate),
         force=force,
         as_json=as_json,
     )

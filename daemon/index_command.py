@@ -14,10 +14,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions, Ticket
-from dftindexd.daemon.service import request_path
+from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.tables import damage_of, directory_of, display
 from dftindexd.index.errors import StoreLockedError
-from dftindexd.index.model import AggregationTier, TierConfig, TraceRecord
+from dftindexd.index.model import TierConfig
+from dftindexd.index.store.registry import sets_below
 
 __all__ = ("IndexOptions", "index_paths")
 
@@ -25,12 +26,12 @@ _PROGRESS_SECONDS = 0.1
 
 
 class IndexOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command was told; ``interval_us`` is ``None`` without the aggregation tier."""
+    """What the command was told."""
 
     paths: tuple[str, ...]
     state_dir: str
     workers: int
-    interval_us: int | None
+    tiers: TierConfig
     force: bool
     as_json: bool
 
@@ -62,7 +63,7 @@ async def index_paths(options: IndexOptions) -> bool:
         state_dir=options.state_dir,
         owner=f"dftindexd index, pid {os.getpid()}",
         workers=options.workers,
-        root=RootOptions(tiers=_tiers(options), follow=False),
+        root=RootOptions(tiers=options.tiers, follow=False),
     )
     try:
         async with open_engine(engine_options) as engine:
@@ -74,12 +75,6 @@ async def index_paths(options: IndexOptions) -> bool:
         ) from error
     _report(done, options)
     return not any(entry.problems for entry in done)
-
-
-def _tiers(options: IndexOptions) -> TierConfig:
-    if options.interval_us is None:
-        return TierConfig(aggregation=None)
-    return TierConfig(aggregation=AggregationTier(interval_us=options.interval_us))
 
 
 def _progress() -> Progress:
@@ -100,7 +95,7 @@ async def _index(
 ) -> IndexedPath:
     real = request_path(path)
     root = await engine.add_root(await anyio.to_thread.run_sync(directory_of, real))
-    before = {record.path: record for record in root.records(real)}
+    before = _contents(root, real)
     ticket = await root.leave_ticket(real, force=options.force)
     problems = await _wait(root, ticket, progress, path)
     records = root.records(real)
@@ -108,7 +103,7 @@ async def _index(
         path=path,
         store=root.store_path,
         traces=len(records),
-        parsed=sum(_was_parsed(record, before.get(record.path)) for record in records),
+        parsed=sum(before.get(path) != now for path, now in _contents(root, real).items()),
         events=sum(record.complete_events for record in records),
         bad_lines=sum(record.lines.bad for record in records),
         problems={_name(root, name): why for name, why in sorted(problems.items())},
@@ -118,8 +113,12 @@ async def _index(
     )
 
 
-def _was_parsed(record: TraceRecord, before: TraceRecord | None) -> bool:
-    return before is None or (record.stamp, record.segments) != (before.stamp, before.segments)
+def _contents(root: Root, path: bytes) -> dict[bytes, tuple[object, ...]]:
+    """Return for each trace what changes only by parsing it."""
+    return {
+        sets[0].path: tuple((record.stamp, record.segments) for record in sets)
+        for sets in sets_below(root.handle.registry, root.relative(path))
+    }
 
 
 def _name(root: Root, path: bytes) -> str:

@@ -13,31 +13,37 @@ import pyarrow as pa
 
 from dftindexd import __version__
 from dftindexd.actors.engine import Engine
-from dftindexd.actors.root import Root
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
+from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.peer import Peer
+from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.server import ArrowAnswer
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
+    changes_table,
     directory_of,
     display,
     list_table,
     root_reason,
     root_state,
     root_status,
+    trace_problems,
 )
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.requests import (
     AggregationRequest,
     AnswerHead,
     AnyRequest,
+    BackupRequest,
+    CompactRequest,
     Hello,
     IndexRequest,
     IndexResult,
     ListRequest,
     Ping,
     PingResult,
+    RebuildRequest,
     StatusRequest,
     StatusResult,
     StopRequest,
@@ -47,23 +53,14 @@ from dftindexd.protocol.requests import (
     TraceProblem,
     UnwatchRequest,
     UnwatchResult,
+    VerifyRequest,
     WaitRequest,
     WaitResult,
     WatchRequest,
     WatchResult,
 )
 
-__all__ = ("DaemonService", "request_path")
-
-
-def request_path(text: str) -> bytes:
-    """Return the real path that a request names.
-
-    :raises InvalidArgumentError: it is not absolute.
-    """
-    if not os.path.isabs(text) or "\0" in text:
-        raise InvalidArgumentError(f"not an absolute path: {text!r}", "give the whole path")
-    return os.path.realpath(os.fsencode(text))
+__all__ = ("DaemonService",)
 
 
 class DaemonService:
@@ -75,6 +72,7 @@ class DaemonService:
         self._stop = stop
         self._started = time.monotonic()
         self._aggregations = AggregationAnswers(engine)
+        self._maintenance = Maintenance(engine)
 
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
@@ -91,14 +89,12 @@ class DaemonService:
                 return self._list(request)
             case IndexRequest():
                 return await self._index(request)
-            case WaitRequest():
-                generation, problems = await self._attend(request.path, until_finished=True)
-                return WaitResult(generation=generation, problems=problems)
-            case SyncRequest():
-                generation, problems = await self._attend(request.path)
-                return SyncResult(generation=generation, problems=problems)
+            case WaitRequest() | SyncRequest():
+                return await self._attend(request)
             case AggregationRequest():
                 return await self._aggregation(request)
+            case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
+                return await self._maintenance.handle(request)
             case StopRequest():
                 self._stop()
                 return StopResult(pid=os.getpid())
@@ -174,8 +170,14 @@ class DaemonService:
         if request.path is not None:
             path = request_path(request.path)
             root = self._engine.root_of(path)
-            return ArrowAnswer(_head(root.handle.registry.generation), list_table(root, path))
+            since = request.since
+            table = list_table(root, path) if since is None else changes_table(root, path, since)
+            return ArrowAnswer(_head(root.handle.registry.generation), table)
         roots = list(self._engine.roots.values())
+        if request.since is not None:
+            raise InvalidArgumentError(
+                "each root has generations of its own", "name a directory with since"
+            )
         tables = [list_table(root, root.path) for root in roots]
         newest = max((root.handle.registry.generation for root in roots), default=0)
         return ArrowAnswer(
@@ -196,12 +198,11 @@ class DaemonService:
         return IndexResult(
             traces=ticket.traces,
             generation=root.handle.registry.generation,
-            problems=_problems(root, problems),
+            problems=trace_problems(root, problems),
         )
 
-    async def _attend(
-        self, path: str | None, *, until_finished: bool = False
-    ) -> tuple[int, tuple[TraceProblem, ...]]:
+    async def _attend(self, request: WaitRequest | SyncRequest) -> WaitResult | SyncResult:
+        path, until_finished = request.path, isinstance(request, WaitRequest)
         if path is not None:
             real = request_path(path)
             targets = [(self._engine.root_of(real), real)]
@@ -214,9 +215,10 @@ class DaemonService:
         generation = 0
         problems: list[TraceProblem] = []
         for root, ticket in tickets:
-            problems += _problems(root, await ticket.wait())
+            problems += trace_problems(root, await ticket.wait())
             generation = max(generation, root.handle.registry.generation)
-        return generation, tuple(problems)
+        reply = WaitResult if until_finished else SyncResult
+        return reply(generation=generation, problems=tuple(problems))
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -240,15 +242,3 @@ def _sendable(value: Any) -> Any:
             return [_sendable(entry) for entry in value]
         case _:
             return value
-
-
-def _problems(root: Root, problems: dict[bytes, str]) -> tuple[TraceProblem, ...]:
-    traces = root.handle.registry.traces
-    return tuple(
-        TraceProblem(
-            path=display(os.path.join(root.path, path)),
-            state="quarantined" if path in traces else "unreadable",
-            reason=reason,
-        )
-        for path, reason in sorted(problems.items())
-    )

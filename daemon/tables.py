@@ -9,10 +9,13 @@ import pyarrow as pa
 
 from dftindexd.actors.root import Root
 from dftindexd.index.model import TraceRecord
-from dftindexd.protocol.requests import RootStatus
+from dftindexd.index.store.aside import kept_aside
+from dftindexd.index.store.registry import changes_since
+from dftindexd.protocol.requests import RootStatus, TraceProblem
 
 __all__ = (
     "LIST_SCHEMA",
+    "changes_table",
     "damage_of",
     "directory_of",
     "display",
@@ -20,6 +23,7 @@ __all__ = (
     "root_reason",
     "root_state",
     "root_status",
+    "trace_problems",
     "trace_state",
 )
 
@@ -68,6 +72,19 @@ def damage_of(record: TraceRecord) -> str:
     return "; ".join(filter(None, (lines if bad else "", corrupt)))
 
 
+def changes_table(root: Root, below: bytes, since: int) -> pa.Table:
+    """Return one row for each trace at or below *below* that changed after the generation *since*.
+
+    :raises StaleGenerationError: that is not known any more.
+    """
+    registry = root.handle.registry
+    changes = changes_since(registry, since, root.relative(below))
+    damaged = root.handle.damage.reasons(registry.sets)
+    rows = [_row(root, one.path, one, damaged.get(one.path, "")) for one in changes.changed]
+    rows += [_row(root, path, None, "") | {"state": "removed"} for path in changes.removed]
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["path"])), schema=LIST_SCHEMA)
+
+
 def list_table(root: Root, below: bytes) -> pa.Table:
     """Return one row for each trace at or below the absolute path *below*."""
     records = {record.path: record for record in root.records(below)}
@@ -78,32 +95,35 @@ def list_table(root: Root, below: bytes) -> pa.Table:
         if path not in records
         and (not relative or path == relative or path.startswith(relative + b"/"))
     )
-    rows = [_row(root, path, records.get(path)) for path in sorted([*records, *queued])]
+    damaged = root.handle.damage.reasons(root.handle.registry.sets)
+    rows = [
+        _row(root, path, records.get(path), damaged.get(path, ""))
+        for path in sorted([*records, *queued])
+    ]
     return pa.Table.from_pylist(rows, schema=LIST_SCHEMA)
 
 
-def _row(root: Root, path: bytes, record: TraceRecord | None) -> dict[str, object]:
+def _row(root: Root, path: bytes, record: TraceRecord | None, damaged: str) -> dict[str, object]:
     seen = root.state.seen.get(path)
     size = seen.stamp.size if seen is not None else record.stamp.size if record is not None else 0
     lines = record.lines if record is not None else None
     return {
         "path": display(os.path.join(root.path, path)),
         "root": display(root.path),
-        "state": trace_state(record),
+        "state": "damaged" if damaged else trace_state(record),
         "ending": record.ending if record is not None else None,
         "events": record.complete_events if record is not None else 0,
         "bad_lines": lines.bad if lines is not None else 0,
         "lines": lines.total if lines is not None else 0,
         "bytes": size,
-        "reason": (record.quarantined or record.reason) if record is not None else "",
+        "reason": damaged or ((record.quarantined or record.reason) if record is not None else ""),
     }
 
 
 def root_status(root: Root) -> RootStatus:
     """Return the status of one root."""
-    registry = root.handle.registry
-    states = [trace_state(record) for record in registry.traces.values()]
-    records = registry.traces.values()
+    registry, tally = root.handle.registry, root.handle.registry.tally
+    damage = root.handle.damage
     return RootStatus(
         root=display(root.path),
         store=root.store_path,
@@ -112,20 +132,31 @@ def root_status(root: Root) -> RootStatus:
         generation=registry.generation,
         traces=len(root.state.seen),
         queued=root.state.queued + len(root.state.in_flight),
-        growing=states.count("growing"),
-        indexed=states.count("indexed"),
-        quarantined=states.count("quarantined"),
-        events=sum(record.complete_events for record in records),
-        bad_lines=sum(record.lines.bad for record in records),
-        trace_bytes=sum(seen.stamp.size for seen in root.state.seen.values()),
-        pending_bytes=root.state.queued_bytes(registry.traces),
+        growing=tally.growing,
+        indexed=tally.indexed,
+        quarantined=tally.quarantined,
+        events=tally.events,
+        bad_lines=tally.bad_lines,
+        valid_lines=tally.valid_lines,
+        fast_lines=tally.fast_lines,
+        trace_bytes=root.state.seen_bytes,
+        pending_bytes=root.state.queued_bytes(registry.sets),
         reason=root_reason(root),
+        damaged=len(damage.reasons(registry.sets)),
+        repairs=damage.repairs,
+        set_aside=tuple(kept_aside(root.store_path)),
     )
 
 
 def root_reason(root: Root) -> str:
     """Return why a root is not as it should be, ``""`` where it is."""
-    return "; ".join(filter(None, [root.handle.read_only, root.state.root_error]))
+    handle = root.handle
+    damaged = handle.damage.reasons(handle.registry.sets)
+    first = next(iter(damaged.values()), "")
+    traces = f"{len(damaged)} damaged traces are being rebuilt: {first}" if damaged else ""
+    return "; ".join(
+        filter(None, [handle.read_only, root.state.root_error, handle.rebuilding, traces])
+    )
 
 
 def root_state(root: Root) -> str:
@@ -134,4 +165,19 @@ def root_state(root: Root) -> str:
         return "read-only"
     if root.state.root_error:
         return "root-missing"
+    if root.handle.rebuilding:
+        return "rebuilding"
     return "caught-up" if root.state.idle else "indexing"
+
+
+def trace_problems(root: Root, problems: dict[bytes, str]) -> tuple[TraceProblem, ...]:
+    """Return what is told of traces that are not in the answer as they lie on disk."""
+    traces = root.handle.registry.traces
+    return tuple(
+        TraceProblem(
+            path=display(os.path.join(root.path, path)),
+            state="quarantined" if path in traces else "unreadable",
+            reason=reason,
+        )
+        for path, reason in sorted(problems.items())
+    )

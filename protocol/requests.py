@@ -17,6 +17,10 @@ __all__ = (
     "AggregationRequest",
     "AnswerHead",
     "AnyRequest",
+    "BackupRequest",
+    "BackupResult",
+    "CompactRequest",
+    "CompactedResult",
     "Hello",
     "HelloResult",
     "IndexRequest",
@@ -24,6 +28,8 @@ __all__ = (
     "ListRequest",
     "Ping",
     "PingResult",
+    "RebuildRequest",
+    "RebuildResult",
     "RootStatus",
     "StatusRequest",
     "StatusResult",
@@ -34,6 +40,8 @@ __all__ = (
     "TraceProblem",
     "UnwatchRequest",
     "UnwatchResult",
+    "VerifyRequest",
+    "VerifyResult",
     "WaitRequest",
     "WaitResult",
     "WatchRequest",
@@ -87,7 +95,13 @@ class Ping(Request[PingResult], frozen=True, kw_only=True, tag="ping"):
 
 
 class RootStatus(_Reply, frozen=True):
-    """One watched root. Sizes are bytes on disk, rates are per second."""
+    """One watched root. Sizes are bytes on disk, rates are per second.
+
+    ``damaged`` is how many traces are known to be damaged in the store and not rebuilt yet,
+    ``repairs`` how many were rebuilt because of damage. ``set_aside`` are the stores that were
+    damaged as a whole: they are kept until somebody deletes them. Of the ``valid_lines``,
+    ``fast_lines`` were read by the compiled kernel, the others by the slower reference.
+    """
 
     root: str
     store: str
@@ -104,6 +118,11 @@ class RootStatus(_Reply, frozen=True):
     trace_bytes: int
     pending_bytes: int
     reason: str = ""
+    damaged: int = 0
+    repairs: int = 0
+    set_aside: tuple[str, ...] = ()
+    valid_lines: int = 0
+    fast_lines: int = 0
 
 
 class StatusResult(_Reply, frozen=True):
@@ -157,11 +176,14 @@ class UnwatchRequest(Request[UnwatchResult], frozen=True, kw_only=True, tag="unw
 class ListRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="list"):
     """List the traces below a directory, or of all roots, one row a trace.
 
-    Columns: ``path``, ``root``, ``state`` (queued, growing, indexed, quarantined), ``ending``
-    (end, silence, cut or null), ``events``, ``bad_lines``, ``lines``, ``bytes``, ``reason``.
+    Columns: ``path``, ``root``, ``state`` (queued, growing, indexed, quarantined, damaged),
+    ``ending`` (end, silence, cut or null), ``events``, ``bad_lines``, ``lines``, ``bytes``,
+    ``reason``. With *since*, an earlier answer's generation, only the traces that came or changed
+    after it, and with the state ``removed`` those that went; *path* is then a must.
     """
 
     path: str | None = None
+    since: int | None = None
 
 
 class TraceProblem(_Reply, frozen=True):
@@ -230,6 +252,77 @@ class AggregationRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="ag
     finished_only: bool = False
 
 
+class CompactedResult(_Reply, frozen=True):
+    """How many dropped segments were deleted, and how many are kept: somebody reads them, or they
+    are within the retention time. Sizes are bytes on disk."""
+
+    generation: int
+    segments_deleted: int
+    segments_kept: int
+    bytes_before: int
+    bytes_after: int
+
+
+class CompactRequest(Request[CompactedResult], frozen=True, kw_only=True, tag="compact"):
+    """Delete what was dropped from the store that holds *path*, and give its room back to the file
+    system; *now* also what is within the retention time. Reads and indexing go on meanwhile."""
+
+    path: str
+    now: bool = False
+
+
+class VerifyResult(_Reply, frozen=True):
+    """How many traces were verified and how many of them parsed again, and what is wrong.
+
+    The ``state`` of a problem is its kind: ``checksum``, ``missing``, ``unreadable``, ``wrong``,
+    ``replaced``, ``differs``, or ``store`` for damage of the whole store. All of it is being
+    rebuilt from the traces; a sync waits for that.
+    """
+
+    generation: int
+    traces: int
+    sampled: int
+    problems: tuple[TraceProblem, ...] = ()
+
+
+class VerifyRequest(Request[VerifyResult], frozen=True, kw_only=True, tag="verify"):
+    """Check every row of the traces below *path* in the store, and their files by stamp and digest;
+    *sample* of them are parsed again. Reads and indexing go on meanwhile."""
+
+    path: str
+    sample: int = 4
+
+
+class RebuildResult(_Reply, frozen=True):
+    """How many traces were parsed anew, and which of them failed."""
+
+    traces: int
+    generation: int
+    problems: tuple[TraceProblem, ...] = ()
+
+
+class RebuildRequest(Request[RebuildResult], frozen=True, kw_only=True, tag="rebuild"):
+    """Parse all traces at or below *path* anew, whatever the store holds of them, and wait for it.
+    Answers are from what was there before until each is done."""
+
+    path: str
+
+
+class BackupResult(_Reply, frozen=True):
+    """A copy of a store, a store in itself, as a directory of the daemon's. Whoever asked for it
+    takes it over and deletes it; else it goes when the daemon opens the store next."""
+
+    root: str
+    folder: str
+    generation: int
+
+
+class BackupRequest(Request[BackupResult], frozen=True, kw_only=True, tag="backup"):
+    """Make a copy of the store that holds *path*, as it is now."""
+
+    path: str
+
+
 class StopResult(_Reply, frozen=True):
     """The daemon has begun to end."""
 
@@ -251,5 +344,9 @@ AnyRequest: TypeAlias = (
     | WaitRequest
     | SyncRequest
     | AggregationRequest
+    | CompactRequest
+    | VerifyRequest
+    | RebuildRequest
+    | BackupRequest
     | StopRequest
 )

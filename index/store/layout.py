@@ -37,7 +37,7 @@ __all__ = (
     "trace_key",
 )
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 DEFAULT: Final = "default"
 CHECKPOINTS: Final = "checkpoints"
@@ -85,9 +85,10 @@ def segment_bounds(segment: int) -> tuple[bytes, bytes]:
     return _SEGMENT.pack(segment), _SEGMENT.pack(segment + 1)
 
 
-def trace_key(file_id: int) -> bytes:
-    """Return the key of a trace record in ``default``: ``t`` and the file id, u32 big endian."""
-    return b"t" + _FILE.pack(file_id)
+def trace_key(file_id: int, tiers: bytes) -> bytes:
+    """Return the key of a trace record in ``default``: ``t``, the file id, u32 big endian, and the
+    digest of the set's tiers."""
+    return b"t" + _FILE.pack(file_id) + tiers
 
 
 def garbage_key(segment: int) -> bytes:
@@ -95,6 +96,7 @@ def garbage_key(segment: int) -> bytes:
     return b"g" + _SEGMENT.pack(segment)
 
 
-def completion_marker(file_id: int) -> bytes:
-    """Return the key in ``aggregation`` that says a trace's tier is complete: FF FF and the id."""
-    return b"\xff\xff" + _FILE.pack(file_id)
+def completion_marker(file_id: int, tiers: bytes) -> bytes:
+    """Return the key in ``aggregation`` that says a set of a trace is complete: FF FF, the file id
+    and the digest of the set's tiers."""
+    return b"\xff\xff" + _FILE.pack(file_id) + tiers

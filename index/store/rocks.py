@@ -7,7 +7,9 @@ live on while any handle to it lives. This module is the only one that touches i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import rocksdict
@@ -18,11 +20,13 @@ from dftindexd.index.errors import (
     StoreLockedError,
     StoreReadOnlyError,
 )
+from dftindexd.index.failpoints import failpoint
 from dftindexd.index.store.layout import COLUMN_FAMILIES, DEFAULT
 
 __all__ = ("Batch", "RocksStore", "classified_errors", "table_options")
 
 _BLOCK_BYTES: Final = 32 << 10
+_COMPACTED_BYTES: Final = 64 << 20
 
 
 def table_options() -> Any:
@@ -54,17 +58,29 @@ _PREFIXES: Final[tuple[tuple[str, type[CoreError], str], ...]] = (
 )
 
 
+_MISSING: Final = "IO error: No such file"
+
+
 @contextmanager
-def classified_errors(path: str) -> Iterator[None]:
-    """Turn rocksdict's bare exceptions into errors of the core that name the store."""
+def classified_errors(
+    path: str, *, missing: type[CoreError] = StoreReadOnlyError
+) -> Iterator[None]:
+    """Turn rocksdict's bare exceptions into errors of the core that name the store; a file that is
+    not there is one of the kind *missing*."""
     try:
         yield
     except CoreError:
         raise
+    except OSError as error:
+        raise StoreReadOnlyError(
+            f"{path}: {error.strerror or error}", "check the file system the store lies on"
+        ) from error
     except Exception as error:
         if type(error) is not Exception:
             raise
         text = str(error)
+        if text.startswith(_MISSING):
+            raise missing(f"{path}: {text}", "see whether somebody deleted it") from error
         for prefix, kind, hint in _PREFIXES:
             if text.startswith(prefix):
                 raise kind(f"{path}: {text}", hint) from error
@@ -99,17 +115,24 @@ class Batch:
 
 
 class RocksStore:
-    """One open database with all column families. All methods block; call them off the loop."""
+    """One open database with all column families. All methods block; call them off the loop.
 
-    def __init__(self, path: str) -> None:
+    :param read_only: read a copy that :meth:`copy_to` made.
+    """
+
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
         self.path = path
-        with classified_errors(path):
+        self.condemned = ""
+        """Why the database takes no more writes until it is made anew: it found itself damaged."""
+        access = rocksdict.AccessType.read_only() if read_only else None
+        with classified_errors(path, missing=StoreDamagedError):
             self._db = rocksdict.Rdict(
                 path,
                 table_options(),
                 column_families={
                     family: table_options() for family in COLUMN_FAMILIES if family != DEFAULT
                 },
+                **({"access_type": access} if access is not None else {}),
             )
             self._families = {
                 family: self._db if family == DEFAULT else self._db.get_column_family(family)
@@ -121,6 +144,7 @@ class RocksStore:
         self._synced = rocksdict.WriteOptions()
         self._synced.sync = True
         self._synced.no_slowdown = True
+        self._interrupted = False
 
     def batch(self) -> Batch:
         """Return an empty batch for :meth:`write`."""
@@ -131,27 +155,40 @@ class RocksStore:
 
         :raises StoreReadOnlyError: no space, an I/O error, or a write stall; nothing was applied,
             except that after an I/O error of the log's sync the batch may turn out to be durable.
+        :raises StoreDamagedError: the database is damaged and takes no writes any more.
         """
-        with classified_errors(self.path):
+        with self._condemning():
             self._db.write(batch.native, self._synced)
+
+    @contextmanager
+    def _condemning(self) -> Iterator[None]:
+        """Note damage that was found by writing: RocksDB then refuses every other write."""
+        try:
+            with classified_errors(self.path, missing=StoreDamagedError):
+                yield
+        except StoreDamagedError as error:
+            self.condemned = error.message
+            raise
 
     def ingest(self, artifacts: Mapping[str, Sequence[str]]) -> None:
         """Move the SST files of each family into the database; all or none of one family."""
         options = rocksdict.IngestExternalFileOptions()
         options.set_move_files(True)
         for family, paths in artifacts.items():
-            with classified_errors(self.path):
+            # An artifact for a store that was set aside meanwhile is no trouble of this one.
+            with classified_errors(self.path, missing=CoreError):
                 self._families[family].ingest_external_file(list(paths), options)
+                failpoint("store:ingest:family-moved")
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """Return the value of *key*, or ``None``."""
-        with classified_errors(self.path):
+        with classified_errors(self.path, missing=StoreDamagedError):
             value: bytes | None = self._families[family].get(key)
         return value
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of *keys* in their order, ``None`` for one that is not there."""
-        with classified_errors(self.path):
+        with classified_errors(self.path, missing=StoreDamagedError):
             return cast("list[bytes | None]", self._families[family].get(list(keys)))
 
     def scan(self, family: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -159,7 +196,7 @@ class RocksStore:
 
         :raises StoreDamagedError: a block on the way does not read back; the scan is not short.
         """
-        with classified_errors(self.path):
+        with classified_errors(self.path, missing=StoreDamagedError):
             cursor = self._families[family].iter()
             cursor.seek(prefix)
             while cursor.valid():
@@ -171,19 +208,68 @@ class RocksStore:
             cursor.status()
 
     def compact(self, families: Iterable[str], cancelled: Callable[[], bool]) -> None:
-        """Rewrite *families* without what was deleted, one at a time, until *cancelled* says so."""
+        """Rewrite *families* without what was deleted, a few tables at a time, until *cancelled*
+        says so.
+
+        :raises StoreReadOnlyError: no space, or an I/O error.
+        :raises StoreDamagedError: what is to be rewritten does not read back; the database takes no
+            writes any more.
+        """
         for family in families:
-            if cancelled():
-                return
-            with classified_errors(self.path):
-                self._families[family].compact_range(None, None)
+            for begin, end in pairwise([None, *self._cuts(), None]):
+                if cancelled():
+                    return
+                with self._condemning():
+                    failpoint("store:compact:begun")
+                    self._families[family].compact_range(begin, end)
+                    if not self._interrupted:
+                        # rocksdict says nothing of a compaction that failed; any write does.
+                        self._db.write(rocksdict.WriteBatch(raw_mode=True))
+                    failpoint("store:compact:done")
+
+    def _cuts(self) -> list[bytes]:
+        """Return keys between which the tables of all families have some 64 MiB together."""
+        cuts: list[bytes] = []
+        size = 0
+        with classified_errors(self.path):
+            tables = sorted(self._db.live_files(), key=itemgetter("start_key"))
+        for table in tables:
+            size += table["size"]
+            if size >= _COMPACTED_BYTES:
+                cuts.append(table["end_key"])
+                size = 0
+        return sorted(set(cuts))
+
+    def interrupt(self) -> None:
+        """End a :meth:`compact` that runs in another thread, before the database is closed: no
+        other work in the background is begun any more."""
+        self._interrupted = True
+        with classified_errors(self.path):
+            self._db.cancel_all_background(True)
+
+    def copy_to(self, path: str) -> None:
+        """Make the directory *path* a copy of the database as it is now, as hard links of its
+        tables; it must not exist, and lie on the same file system.
+
+        :raises StoreDamagedError: what is to be copied is damaged; nothing is left at *path*.
+        """
+        with self._condemning():
+            rocksdict.Checkpoint(self._db).create_checkpoint(path)
 
     def close(self) -> None:
-        """Flush and release the database and every handle to it; the directory can be reopened."""
+        """Flush and release the database and every handle to it; the directory can be reopened.
+
+        :raises StoreReadOnlyError: it could not be flushed. It is released all the same, and the
+            log has what was written.
+        """
         self._handles.clear()
         families = [self._families.pop(family) for family in COLUMN_FAMILIES if family != DEFAULT]
         self._families.clear()
-        for family in families:
-            family.close()
-        with classified_errors(self.path):
-            self._db.close()
+        try:
+            with ExitStack() as closing:
+                closing.enter_context(classified_errors(self.path))
+                for each in (self._db, *families):
+                    closing.callback(each.close)
+        except CoreError:
+            if not self._interrupted:  # else it does not flush, and the log has what was written
+                raise

@@ -20,49 +20,55 @@ it touched back to what the registry says.
 from __future__ import annotations
 
 import os
+import shutil
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
-from dftindexd.index.errors import StoreDamagedError, StoreReadOnlyError
+from dftindexd.index.errors import CoreError, StoreReadOnlyError
 from dftindexd.index.failpoints import failpoint
-from dftindexd.index.model import Row, TraceRecord
-from dftindexd.index.store.identity import LOCK_FILE, acquire_lock, check_identity
-from dftindexd.index.store.layout import (
-    AGGREGATION,
-    DEFAULT,
-    SEGMENT_FAMILIES,
-    completion_marker,
-    garbage_key,
-    segment_bounds,
-    segment_id,
-    trace_key,
+from dftindexd.index.model import Row, TierConfig, TraceRecord
+from dftindexd.index.store.identity import (
+    IDENTITY_FILE,
+    LOCK_FILE,
+    acquire_lock,
+    check_identity,
+    note_rebuilt,
+    read_identity,
+    require_database,
 )
-from dftindexd.index.store.registry import (
-    Commit,
-    CommitParsed,
-    Plan,
-    Registry,
-    decode_record,
-    encode_record,
-    plan,
+from dftindexd.index.store.layout import DEFAULT, garbage_key, segment_id
+from dftindexd.index.store.registry import Commit, CommitParsed, Gone, Plan, Registry, plan
+from dftindexd.index.store.registry_rows import (
+    DROPPED,
+    EPOCH,
+    GARBAGE_PREFIX,
+    GENERATION,
+    GONE_PREFIX,
+    INTENT_PREFIX,
+    KNOWN_SINCE,
+    NEXT_FILE_ID,
+    TRACE_PREFIX,
+    delete_record,
+    delete_segment,
+    put_gone,
+    put_record,
+    read_dropped,
+    read_record,
+    record_key,
 )
-from dftindexd.index.store.rocks import Batch, RocksStore
+from dftindexd.index.store.rocks import Batch, RocksStore, classified_errors
+from dftindexd.index.tier_sets import find_set
 
-__all__ = ("STAGING", "StoreWriter")
+__all__ = ("COPIES", "STAGING", "StoreWriter")
 
 #: The folder inside a store in which workers leave their artifacts.
 STAGING: Final = "staging"
+#: The folder inside a store that holds copies of it, to verify or to back up.
+COPIES: Final = "copies"
 
-_GENERATION: Final = b"meta:generation"
-_NEXT_FILE_ID: Final = b"meta:next_file_id"
-_EPOCH: Final = b"meta:epoch"
-_TRACE_PREFIX: Final = b"t"
-_GARBAGE_PREFIX: Final = b"g"
-_INTENT_PREFIX: Final = b"i"
 _U64: Final = struct.Struct(">Q")
 
 #: How many segments one batch deletes.
@@ -77,25 +83,47 @@ class StoreWriter:
     :param path: the store's directory; created if it does not exist.
     :param root: the watched directory, noted in a new store.
     :param owner: who we are, for whoever finds the store locked.
+    :param wanted: the tiers that whoever opens it asks for: of them the registry shows and counts.
+    :param least_epoch: the epoch of this opening is at least so much.
+    :param clock: the wall clock in seconds, by which dropped segments grow old.
     :raises ForeignStoreError: the directory holds something else.
     :raises StoreLockedError: another process has it open.
     :raises StoreDamagedError: what is in it does not read back.
     :raises StoreReadOnlyError: the directory cannot be made or written.
     """
 
-    def __init__(self, path: str, *, root: str, owner: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        root: str,
+        owner: str,
+        wanted: TierConfig | None = None,
+        least_epoch: int = 1,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.path = path
+        self._least_epoch = least_epoch
+        self._clock = clock
+        self._wanted = wanted
         try:
+            failpoint("store:open:begun")
             check_identity(path, root)
+            failpoint("store:open:identity-written")
             self._lock = acquire_lock(os.path.join(path, LOCK_FILE), owner)
         except OSError as error:
             raise _cannot_open(path, error) from error
         try:
+            require_database(path)
+            self._identity = read_identity(path)
+            failpoint("store:open:locked")
             self.rocks = RocksStore(path)
             try:
+                failpoint("store:open:opened")
                 self._load()
             except BaseException:
-                self.rocks.close()
+                with suppress(CoreError):  # what is raised already says more
+                    self.rocks.close()
                 raise
         except OSError as error:
             os.close(self._lock)
@@ -106,32 +134,33 @@ class StoreWriter:
 
     def _load(self) -> None:
         self.registry = Registry.of(
-            self._number(_GENERATION),
-            max(1, self._number(_NEXT_FILE_ID)),
-            (self._record(key, value) for key, value in self.rocks.scan(DEFAULT, _TRACE_PREFIX)),
+            max(self._identity.first_generation, self._number(GENERATION)),
+            max(1, self._number(NEXT_FILE_ID)),
+            (
+                read_record(self.path, key, value)
+                for key, value in self.rocks.scan(DEFAULT, TRACE_PREFIX)
+            ),
+            self._wanted,
+            gone=(
+                (key[1:], Gone(*read_dropped(self.path, key, value)))
+                for key, value in self.rocks.scan(DEFAULT, GONE_PREFIX)
+            ),
+            known_since=max(self._identity.first_generation, self._number(KNOWN_SINCE)),
         )
-        self._garbage: dict[int, int] = {
-            _U64.unpack(key[1:])[0]: _U64.unpack(value)[0]
-            for key, value in self.rocks.scan(DEFAULT, _GARBAGE_PREFIX)
+        self._garbage: dict[int, tuple[int, int]] = {
+            _U64.unpack(key[1:])[0]: read_dropped(self.path, key, value)
+            for key, value in self.rocks.scan(DEFAULT, GARBAGE_PREFIX)
         }
-        self._epoch = self._number(_EPOCH) + 1
+        self._epoch = max(self._least_epoch, self._number(EPOCH) + 1)
         self._serial = 0
         # What failed commands left: segments without a commit, intents, and what a write that
-        # failed may yet have changed: trace records (file id to path) and garbage marks.
+        # failed may yet have changed: trace records by their key, and garbage marks.
         self._orphans: set[int] = set()
         self._stale_intents: set[bytes] = set()
-        self._doubtful_records: dict[int, bytes] = {}
+        self._doubtful_records: dict[bytes, TraceRecord] = {}
         self._doubtful_garbage: set[int] = set()
+        failpoint("store:open:loaded")
         self._sweep()
-
-    def _record(self, key: bytes, value: bytes) -> TraceRecord:
-        try:
-            return decode_record(value)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StoreDamagedError(
-                f"{self.path}: the trace record {key.hex()} does not read back: {error}",
-                "rebuild the store from the traces",
-            ) from error
 
     def _number(self, key: bytes) -> int:
         value = self.rocks.get(DEFAULT, key)
@@ -139,22 +168,29 @@ class StoreWriter:
 
     def _sweep(self) -> None:
         """Begin a new epoch and remove what an interrupted ingest left."""
-        visible = {
-            segment.segment_id
-            for record in self.registry.traces.values()
-            for segment in record.segments
-        }
         batch = self.rocks.batch()
-        batch.put(DEFAULT, _EPOCH, _U64.pack(self._epoch))
-        for key, value in self.rocks.scan(DEFAULT, _INTENT_PREFIX):
-            for (segment,) in _U64.iter_unpack(value):
-                if segment not in visible:
-                    _delete_segment(batch, segment)
+        batch.put(DEFAULT, EPOCH, _U64.pack(self._epoch))
+        announced: set[int] = set()
+        for key, value in self.rocks.scan(DEFAULT, INTENT_PREFIX):
+            announced.update(segment for (segment,) in _U64.iter_unpack(value))
             batch.delete(DEFAULT, key)
+        for segment in announced - self._visible() if announced else ():
+            delete_segment(batch, segment)
         self.rocks.write(batch)
+        failpoint("store:open:swept")
         os.makedirs(self.staging, mode=0o700, exist_ok=True)
         for name in os.listdir(self.staging):
             os.unlink(os.path.join(self.staging, name))
+        if os.path.isdir(self._copies):
+            shutil.rmtree(self._copies)
+
+    def _visible(self) -> set[int]:
+        return {
+            segment.segment_id
+            for sets in self.registry.sets.values()
+            for record in sets
+            for segment in record.segments
+        }
 
     @property
     def staging(self) -> str:
@@ -162,14 +198,57 @@ class StoreWriter:
         return os.path.join(self.path, STAGING)
 
     @property
+    def _copies(self) -> str:
+        return os.path.join(self.path, COPIES)
+
+    @property
+    def epoch(self) -> int:
+        """Which opening of the store this is."""
+        return self._epoch
+
+    @property
+    def rebuilding(self) -> str:
+        """Why the store does not hold yet all that one before it held, ``""`` where it does."""
+        return self._identity.rebuilding
+
+    def note_rebuilt(self) -> None:
+        """Note durably that the store holds all again that there is on disk."""
+        try:
+            self._identity = note_rebuilt(self.path)
+        except OSError as error:
+            raise StoreReadOnlyError(
+                f"cannot write {os.path.join(self.path, IDENTITY_FILE)}: {error.strerror}",
+                "check its directory's owner, mode and file system",
+            ) from error
+
+    def copy(self, name: str) -> str:
+        """Make a copy of the store as it is now, a store in itself, and return its path. It takes
+        no room but that of its own small files while the tables it shares live; whoever asked for
+        it deletes it, or the next opening does."""
+        target = os.path.join(self._copies, name)
+        try:
+            os.makedirs(self._copies, mode=0o700, exist_ok=True)
+            self.rocks.copy_to(target)
+            shutil.copyfile(
+                os.path.join(self.path, IDENTITY_FILE), os.path.join(target, IDENTITY_FILE)
+            )
+        except OSError as error:
+            raise StoreReadOnlyError(
+                f"cannot copy the store to {target}: {error.strerror}",
+                "check its directory's owner, mode and file system",
+            ) from error
+        return target
+
+    @property
     def garbage_segments(self) -> int:
         """How many segments were dropped and still take room."""
         return len(self._garbage) + len(self._orphans)
 
-    def new_segment_id(self) -> int:
-        """Return an id that no segment of this store ever had."""
-        self._serial += 1
-        return segment_id(self._epoch, self._serial)
+    def new_segment_id(self, run: int = 1) -> int:
+        """Return the first of *run* ids that no segment of this store ever had."""
+        first = self._serial + 1
+        self._serial += run
+        return segment_id(self._epoch, first)
 
     def write(self, rows: Iterable[Row], commits: Sequence[Commit]) -> Plan:
         """Write small segments' *rows* and make them visible, in one synced batch."""
@@ -184,15 +263,16 @@ class StoreWriter:
 
     def ingest(self, artifacts: Mapping[str, Sequence[str]], commits: Sequence[Commit]) -> Plan:
         """Take SST files in and make their segments visible, as the module says."""
-        intent = _INTENT_PREFIX + _U64.pack(self.new_segment_id())
+        intent = INTENT_PREFIX + _U64.pack(self.new_segment_id())
         segments = self._offered(commits)
         announcement = self.rocks.batch()
         announcement.put(DEFAULT, intent, b"".join(map(_U64.pack, segments)))
         try:
+            self._step("ingest:begun")
             self.rocks.write(announcement)
-            failpoint("store:ingest:announced")
+            self._step("ingest:announced")
             self.rocks.ingest(artifacts)
-            failpoint("store:ingest:moved")
+            self._step("ingest:moved")
             batch = self.rocks.batch()
             batch.delete(DEFAULT, intent)
             return self._commit(batch, commits)
@@ -202,41 +282,52 @@ class StoreWriter:
             _unlink_all(path for paths in artifacts.values() for path in paths)
             raise
 
+    def _step(self, name: str) -> None:
+        with classified_errors(self.path):
+            failpoint(f"store:{name}")
+
     def _offered(self, commits: Sequence[Commit]) -> set[int]:
         """Return the segments that *commits* bring and that are not visible yet."""
         offered = set()
         for commit in commits:
             if isinstance(commit, CommitParsed):
-                old = self.registry.traces.get(commit.path)
+                old = self._find(commit.path, commit.tiers)
                 visible = {segment.segment_id for segment in old.segments} if old else set()
                 offered |= {one.segment_id for one in commit.parsed.segments} - visible
         return offered
 
+    def _find(self, path: bytes, tiers: TierConfig) -> TraceRecord | None:
+        return find_set(self.registry.sets.get(path, ()), tiers)
+
     def _commit(self, batch: Batch, commits: Sequence[Commit]) -> Plan:
         offered = self._offered(commits)
-        todo = plan(self.registry, commits, self._garbage.keys())
+        now = int(self._clock())
+        todo = plan(self.registry, commits, self._garbage.keys(), now=now)
         orphans = self._mend(batch, spared=offered)
         for record in todo.removed:
-            batch.delete(DEFAULT, trace_key(record.file_id))
-            batch.delete(AGGREGATION, completion_marker(record.file_id))
+            delete_record(batch, record)
         for record in todo.changed:
-            _put_record(batch, record)
-        generation = _U64.pack(todo.registry.generation)
+            put_record(batch, record)
+        generation = todo.registry.generation
+        put_gone(batch, todo.registry, (one.path for one in (*todo.changed, *todo.removed)))
+        dropped = (generation, now)
         for segment in todo.dropped:
-            batch.put(DEFAULT, garbage_key(segment), generation)
-        batch.put(DEFAULT, _GENERATION, generation)
-        batch.put(DEFAULT, _NEXT_FILE_ID, _U64.pack(todo.registry.next_file_id))
+            batch.put(DEFAULT, garbage_key(segment), DROPPED.pack(*dropped))
+        batch.put(DEFAULT, GENERATION, _U64.pack(generation))
+        batch.put(DEFAULT, NEXT_FILE_ID, _U64.pack(todo.registry.next_file_id))
         try:
+            self._step("commit:begun")
             self.rocks.write(batch)
+            self._step("commit:written")
         except BaseException:
             touched = (*todo.changed, *todo.removed)
-            self._doubtful_records |= {record.file_id: record.path for record in touched}
+            self._doubtful_records |= {record_key(record): record for record in touched}
             self._doubtful_garbage.update(todo.dropped)
             raise
         self._mended(orphans)
         self.registry = todo.registry
-        self._garbage.update(dict.fromkeys(todo.dropped, todo.registry.generation))
-        failpoint("store:commit:written")
+        self._garbage.update(dict.fromkeys(todo.dropped, dropped))
+        self._step("commit:taken")
         return todo
 
     def _mend(self, batch: Batch, spared: Set[int] = frozenset()) -> set[int]:
@@ -244,31 +335,34 @@ class StoreWriter:
 
         *spared* are about to be committed after all.
         """
-        for file_id, path in self._doubtful_records.items():
-            record = self.registry.traces.get(path)
-            if record is not None and record.file_id == file_id:
-                _put_record(batch, record)
+        for doubtful in self._doubtful_records.values():
+            record = self._find(doubtful.path, doubtful.tiers)
+            if record is not None and record.file_id == doubtful.file_id:
+                put_record(batch, record)
             else:
-                batch.delete(DEFAULT, trace_key(file_id))
-                batch.delete(AGGREGATION, completion_marker(file_id))
+                delete_record(batch, doubtful)
+        doubtful_paths = {record.path for record in self._doubtful_records.values()}
+        put_gone(batch, self.registry, doubtful_paths)
         for segment in self._doubtful_garbage - self._garbage.keys():
             batch.delete(DEFAULT, garbage_key(segment))
         orphans = self._orphans - spared
         for segment in orphans:
-            batch.put(DEFAULT, garbage_key(segment), _U64.pack(self.registry.generation))
+            batch.put(DEFAULT, garbage_key(segment), DROPPED.pack(self.registry.generation, 0))
         for intent in self._stale_intents:
             batch.delete(DEFAULT, intent)
         return orphans
 
     def _mended(self, orphans: set[int]) -> None:
-        self._garbage.update(dict.fromkeys(orphans, self.registry.generation))
+        # Nobody ever saw them, so there is nothing to keep them for.
+        self._garbage.update(dict.fromkeys(orphans, (self.registry.generation, 0)))
         self._doubtful_records.clear()
         self._doubtful_garbage.clear()
         self._orphans.clear()
         self._stale_intents.clear()
 
-    def vacuum(self, oldest_read: int) -> int:
-        """Delete dropped segments that no reader of generation *oldest_read* or later can see.
+    def vacuum(self, oldest_read: int, dropped_before: float = float("inf")) -> int:
+        """Delete segments that were dropped before a time (seconds since 1970) and that no reader
+        of generation *oldest_read* or later can see.
 
         Returns the number of segments deleted.
         """
@@ -277,20 +371,40 @@ class StoreWriter:
             orphans = self._mend(batch)
             self.rocks.write(batch)
             self._mended(orphans)
-        dead = [segment for segment, since in self._garbage.items() if since <= oldest_read]
+        dead = [
+            segment
+            for segment, (generation, when) in self._garbage.items()
+            if generation <= oldest_read and when < dropped_before
+        ]
         for first in range(0, len(dead), _VACUUM_SEGMENTS):
             batch = self.rocks.batch()
             for segment in dead[first : first + _VACUUM_SEGMENTS]:
-                _delete_segment(batch, segment)
+                delete_segment(batch, segment)
                 batch.delete(DEFAULT, garbage_key(segment))
+            self._step("vacuum:begun")
             self.rocks.write(batch)
+            self._step("vacuum:written")
             for segment in dead[first : first + _VACUUM_SEGMENTS]:
                 del self._garbage[segment]
+        self._forget_gone(dropped_before)
         return len(dead)
 
-    def reclaim(self, cancelled: Callable[[], bool]) -> None:
-        """Give the room of deleted rows back to the file system; *cancelled* is asked between."""
-        self.rocks.compact((*SEGMENT_FAMILIES, DEFAULT), cancelled)
+    def _forget_gone(self, before: float) -> None:
+        old = [path for path, gone in self.registry.gone.items() if gone.when < before]
+        if not old:
+            return
+        registry = self.registry.forgetting(old)
+        batch = self.rocks.batch()
+        put_gone(batch, registry, old)
+        batch.put(DEFAULT, KNOWN_SINCE, _U64.pack(registry.known_since))
+        self.rocks.write(batch)
+        self.registry = registry
+
+    def touch(self) -> None:
+        """Write something that changes nothing, to see whether writing works."""
+        batch = self.rocks.batch()
+        batch.put(DEFAULT, EPOCH, _U64.pack(self._epoch))
+        self.rocks.write(batch)
 
     def close(self) -> None:
         """Flush, close the database and release the lock."""
@@ -298,21 +412,6 @@ class StoreWriter:
             self.rocks.close()
         finally:
             os.close(self._lock)
-
-
-def _delete_segment(batch: Batch, segment: int) -> None:
-    begin, end = segment_bounds(segment)
-    for family in SEGMENT_FAMILIES:
-        batch.delete_range(family, begin, end)
-
-
-def _put_record(batch: Batch, record: TraceRecord) -> None:
-    batch.put(DEFAULT, trace_key(record.file_id), encode_record(record))
-    marker = completion_marker(record.file_id)
-    if record.quarantined:
-        batch.delete(AGGREGATION, marker)
-    else:
-        batch.put(AGGREGATION, marker, b"")
 
 
 def _unlink_all(paths: Iterable[str]) -> None:

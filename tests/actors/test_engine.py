@@ -343,6 +343,23 @@ async def test_a_root_with_a_foreign_store_stops_no_other_and_is_not_forgotten(
         assert sorted(engine.roots) == sorted([place.path, third])
 
 
+async def test_a_root_that_could_not_be_opened_is_opened_when_it_can(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dftindexd.actors.engine._FIRST_RETRY_SECONDS", 0.05)
+    write_trace(place.root / "a.pfw", 10)
+    async with place.engine() as engine:
+        await engine.watch(place.path)
+    monkeypatch.setenv(VARIABLE, "store:open:opened=raise:the disk is away")
+    async with place.engine() as engine:
+        await engine.restore_roots()
+        assert list(engine.failed_roots) == [place.path]
+        monkeypatch.delenv(VARIABLE)
+        await until(lambda: place.path in engine.roots)
+        assert engine.failed_roots == {}
+        assert await sync(engine.roots[place.path]) == {}
+
+
 async def test_an_error_inside_an_engine_comes_out_as_it_is(place: Place) -> None:
     async def fail() -> None:
         async with place.engine() as engine:

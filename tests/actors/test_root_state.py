@@ -5,162 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, Waiter, retry_delay
-from dftindexd.actors.root_state import RootState
-from dftindexd.index.model import (
-    FileStamp,
-    ParsedTrace,
-    ResumePoint,
-    TraceFacts,
-)
-from dftindexd.index.reconcile import Action
+from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, retry_delay, segments_of
+from dftindexd.index.model import FileStamp
+from dftindexd.index.reconcile import Action, Step
 from dftindexd.index.scan import Scan
-from dftindexd.index.store.registry import Commit, CommitParsed, CommitQuarantine, Registry, plan
-from tests.index.store.commits import segment
+from dftindexd.index.store.registry import CommitQuarantine
 
-TIERS = b"t"
-
-
-class World:
-    """A disk, a store and a clock around one state."""
-
-    def __init__(self, *, settle: float = 5.0, workers: int = 1) -> None:
-        self.state = RootState(tiers=TIERS, settle_seconds=settle)
-        self.disk: dict[bytes, FileStamp] = {}
-        self.registry = Registry.of(0, 1, ())
-        self.now = 0.0
-        self.workers = workers
-        self._tick = 0
-        self._segment = 0
-
-    @property
-    def wall_ns(self) -> int:
-        return int(self.now * 1e9) + self._tick
-
-    def put(self, path: bytes, size: int = 100, *, ino: int = 0, mtime: int | None = None) -> None:
-        self._tick += 1
-        known = self.disk.get(path)
-        number = ino or (known.ino if known else self._tick)
-        when = self.wall_ns if mtime is None else mtime
-        self.disk[path] = FileStamp(number, size, when, self.wall_ns)
-
-    def look(
-        self, directory: bytes = b"", problems: dict[bytes, str] | None = None, root_error: str = ""
-    ) -> None:
-        self.state.begin_look()
-        self.apply(self.scan(directory, problems, root_error))
-
-    def scan(
-        self, directory: bytes = b"", problems: dict[bytes, str] | None = None, root_error: str = ""
-    ) -> Scan:
-        scan = Scan(directory=directory, stamps={}, problems=problems or {}, root_error=root_error)
-        hidden = tuple(path + b"/" for path in scan.problems)
-        for path, stamp in self.disk.items():
-            if scan.covers(path) and not path.startswith(hidden) and path not in scan.problems:
-                scan.stamps[path] = stamp
-        return scan
-
-    def apply(self, scan: Scan) -> None:
-        self.state.apply_scan(scan, self.registry.traces, now=self.now, wall_ns=self.wall_ns)
-
-    def job(self) -> Job | None:
-        return self.state.next_job(
-            self.registry.traces, now=self.now, wall_ns=self.wall_ns, workers=self.workers
-        )
-
-    def paths(self, job: Job | None) -> list[bytes]:
-        return [task.path for task in job.tasks] if job else []
-
-    def commit(self, commits: list[Commit]) -> None:
-        self.registry = plan(self.registry, commits).registry
-        for commit in commits:
-            self.state.evaluate(
-                commit.path, self.registry.traces, now=self.now, wall_ns=self.wall_ns
-            )
-
-    def parse(self, task: Task, *, end: bool = True) -> Commit | None:
-        """Return what a worker that reads the disk now makes of a task, None if it is gone."""
-        stamp = self.disk.get(task.path)
-        if stamp is None:
-            self.state.vanished(task)
-            return None
-        self._segment += 1
-        return CommitParsed(
-            path=task.path,
-            base_version=task.record.version if task.record else 0,
-            tiers=TIERS,
-            parsed=ParsedTrace(
-                stamp=stamp,
-                resumed=task.action is Action.EXTEND,
-                segments=(segment(self._segment),),
-                resume=ResumePoint(
-                    c_offset=stamp.size,
-                    uc_offset=0,
-                    line_offset=0,
-                    line=0,
-                    head=b"",
-                    head_bytes=0,
-                    tail=b"",
-                ),
-                facts=TraceFacts(),
-                final_facts=TraceFacts(end_seen=end),
-                tail="complete",
-            ),
-        )
-
-    def finish(
-        self, job: Job, *, end: bool = True, failing: frozenset[bytes] = frozenset()
-    ) -> None:
-        commits, unresolved = [], set()
-        for task in job.tasks:
-            if task.path in failing:
-                quarantine = self.state.failed(task, "bad", now=self.now)
-                if quarantine is None:
-                    unresolved.add(task.path)
-                else:
-                    commits.append(quarantine)
-            elif (commit := self.parse(task, end=end)) is not None:
-                commits.append(commit)
-        self.commit(commits)
-        self.state.finished(
-            job,
-            self.registry.traces,
-            unresolved=frozenset(unresolved),
-            now=self.now,
-            wall_ns=self.wall_ns,
-        )
-
-    def remove(self) -> None:
-        self.commit(self.state.removals(self.registry.traces))
-
-    def settle(self) -> list[bytes]:
-        commits = self.state.settled(self.registry.traces, now=self.now, wall_ns=self.wall_ns)
-        self.commit(commits)
-        return [commit.path for commit in commits]
-
-    def run(self, *, end: bool = True, failing: frozenset[bytes] = frozenset()) -> list[Job]:
-        """Do all there is to do; return the jobs it took."""
-        jobs: list[Job] = []
-        while not self.state.idle:
-            for path in list(self.state.doubtful):
-                self.look(path)
-            self.remove()
-            job = self.job()
-            if job is None:
-                self.now += 1.0
-                assert self.now < 1000.0, "never idle"
-                continue
-            jobs.append(job)
-            self.finish(job, end=end, failing=failing)
-        return jobs
-
-    def wait_for(self, below: bytes = b"", *, until_finished: bool = False) -> Waiter:
-        waiter = Waiter(below=below, until_finished=until_finished)
-        self.state.owe(waiter)
-        return waiter
-
-    def satisfied(self) -> list[Waiter]:
-        return self.state.satisfied(self.registry.traces)
+from .world import TIERS, World
 
 
 def test_small_traces_share_a_job_and_workers_share_the_queue() -> None:
@@ -292,9 +143,9 @@ def test_a_growing_trace_is_extended_and_costs_only_what_was_added() -> None:
     world.run(end=False)
     world.put(b"a", 1010)
     world.look()
-    assert world.state.queued_bytes(world.registry.traces) == 10
+    assert world.state.queued_bytes(world.registry.sets) == 10
     (job,) = world.run(end=False)
-    assert [task.action for task in job.tasks] == [Action.EXTEND]
+    assert [step.action for task in job.tasks for step in task.steps] == [Action.EXTEND]
     assert len(world.registry.traces[b"a"].segments) == 2
 
 
@@ -395,7 +246,7 @@ def test_a_forced_trace_is_parsed_anew_also_after_a_failure() -> None:
     world.state.force([b"a", b"unknown"])
     job = world.job()
     assert job is not None
-    assert [task.action for task in job.tasks] == [Action.REPLACE]
+    assert [step.action for task in job.tasks for step in task.steps] == [Action.REPLACE]
     world.finish(job, failing=frozenset({b"a"}))
     assert world.registry.traces[b"a"].version == 1
     world.run()
@@ -506,7 +357,7 @@ def test_after_any_changes_and_jobs_the_index_equals_a_fresh_one(  # noqa: C901 
 ) -> None:
     world = World()
     jobs: list[Job] = []
-    begun: Scan | None = None
+    begun: tuple[Scan, list[bytes]] | None = None
     for kind, path, number in steps:
         match kind:
             case "write":
@@ -557,7 +408,13 @@ def test_quarantine_commits_are_planned_on_the_version_that_the_task_had() -> No
     world.look()
     world.run(end=False)
     record = world.registry.traces[b"a"]
-    task = Task(b"a", Action.EXTEND, record, record.stamp, MAX_ATTEMPTS - 1, forced=False)
-    commit = world.state.failed(task, "bad", now=0.0)
+    step = Step(Action.EXTEND, TIERS, record)
+    task = Task(b"a", (step,), record.stamp, MAX_ATTEMPTS - 1)
+    (commit,) = world.state.failed(task, [step], "bad", now=0.0)
     assert isinstance(commit, CommitQuarantine)
     assert commit.base_version == 1
+
+
+def test_a_large_trace_may_take_many_segments_and_a_small_one_takes_one() -> None:
+    assert [segments_of(size) for size in (-5, 0, 200_000, 300_000)] == [1, 1, 1, 2]
+    assert segments_of(10 << 30) > 10_000

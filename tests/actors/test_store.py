@@ -13,7 +13,8 @@ from dftindexd.actors.actor import Shutdown
 from dftindexd.actors.commands import Compact, Ingest, Write
 from dftindexd.actors.errors import MailboxClosedError
 from dftindexd.actors.mailbox import Mailbox
-from dftindexd.actors.store import StoreActor, StoreHandle
+from dftindexd.actors.store import StoreActor
+from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.supervisor import Supervisor
 from dftindexd.index.errors import CoreError, StoreReadOnlyError
 from dftindexd.index.store.layout import MANIFEST
@@ -78,7 +79,7 @@ async def test_every_command_is_answered_with_what_it_did(tmp_path: Path) -> Non
         assert ingested.generation == 2
         late = await store.mailbox.ask(store.new_write(b"a"))
         assert [name for name, _ in late.refused] == [b"a"]
-        compacted = await store.mailbox.ask(Compact())
+        compacted = await store.mailbox.ask(Compact(now=True))
         assert (compacted.segments_deleted, compacted.segments_kept) == (1, 0)
         assert sorted(store.handle.registry.traces) == [b"a", b"b"]
 
@@ -149,12 +150,12 @@ async def test_a_view_keeps_what_it_shows_from_being_vacuumed(tmp_path: Path) ->
         with store.handle.view() as view:
             await store.mailbox.ask(store.new_write(b"a", 1))
             with store.handle.view() as newer:
-                kept = await store.mailbox.ask(Compact(reclaim=False))
+                kept = await store.mailbox.ask(Compact(now=True))
                 assert (kept.segments_deleted, kept.segments_kept) == (0, 1)
                 assert view.registry.generation == 1
                 assert newer.registry.generation == 2
                 assert len(list(view.rows.scan(MANIFEST))) == 4
-        gone = await store.mailbox.ask(Compact(reclaim=False))
+        gone = await store.mailbox.ask(Compact(now=True))
         assert (gone.segments_deleted, gone.segments_kept) == (1, 0)
         assert store.rows() == 2
 

@@ -29,16 +29,20 @@ from tests.client.echo_daemon import ThreadedDaemon
 
 MIRRORED = [
     "aggregation",
+    "backup",
+    "compact",
     "fetch",
     "index",
     "list",
     "ping",
+    "rebuild",
     "request",
     "status",
     "stop",
     "stream",
     "sync",
     "unwatch",
+    "verify",
     "wait",
     "watch",
 ]

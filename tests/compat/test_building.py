@@ -99,14 +99,19 @@ def test_another_configuration_of_the_aggregation_is_built_when_asked_for(traces
     assert count(fine.iter_aggregation()) == 30
 
 
-def test_whoever_needs_no_aggregation_leaves_it_to_those_who_do(traces: Path) -> None:
+def test_whoever_needs_no_aggregation_neither_builds_it_nor_takes_it_from_those_who_do(
+    traces: Path,
+) -> None:
     aggregated = _indexer(traces)
     aggregated.ensure_indexed()
     plain = _indexer(traces, require_aggregation=None)
     assert plain.resolve().needs_work == []
     write_trace(traces / "d.pfw", 5, pid=4)
-    plain.ensure_indexed()
-    assert aggregated.resolve().needs_work == []
+    assert plain.ensure_indexed().needs_work == []
+    assert aggregated.resolve().missing == {str(traces / "d.pfw"): ["aggregation"]}
+    with pytest.warns(RuntimeWarning, match=r"1 of 3 traces are not in the answer.*d\.pfw"):
+        assert count(plain.iter_aggregation()) == 30
+    assert aggregated.ensure_indexed().needs_work == []
     assert count(plain.iter_aggregation()) == 35
 
 

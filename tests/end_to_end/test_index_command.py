@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.made_traces import write_trace
-from tests.end_to_end.running import Daemon, command, events_below, rows_of, run_to_end
+from tests.end_to_end.running import (
+    Daemon,
+    command,
+    events_below,
+    rows_of,
+    run_to_end,
+    running_daemon,
+)
 
 
 def index(state: Path, *arguments: str | Path) -> dict[str, Any]:
@@ -137,3 +144,55 @@ def test_an_interrupt_ends_it_and_what_was_committed_stays(tmp_path: Path) -> No
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert index(tmp_path / "state", traces)["events"] == 40_000
+
+
+def test_another_interval_is_built_beside_and_the_first_is_there_without_parsing(
+    tmp_path: Path,
+) -> None:
+    traces, state = tmp_path / "traces", tmp_path / "state"
+    traces.mkdir()
+    for number in range(3):
+        write_trace(traces / f"t{number}.pfw", 10)
+    plain = run_to_end("daemon", "index", "--state-dir", state, "--json", traces)
+    assert rows_of(plain)[0]["indexed"][0]["parsed"] == 3
+    told = [index(state, traces, *more) for more in ((), ("--interval-ms", "1000"), ())]
+    assert [one["parsed"] for one in told] == [3, 3, 0]
+    assert {(one["traces"], one["events"]) for one in told} == {(3, 30)}
+
+
+def test_filters_of_arguments_and_another_rate_are_built_where_they_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    write_trace(tmp_path / "one.pfw", 20)
+    wanted: list[tuple[str, ...]] = [
+        (),
+        ("--argument", "step", "--argument", "epoch"),
+        ("--argument", "epoch", "--argument", "step"),
+        ("--bloom-rate", "0.2"),
+    ]
+    parsed = [index(tmp_path / "state", tmp_path / "one.pfw", *one)["parsed"] for one in wanted]
+    assert parsed == [1, 1, 0, 1]
+
+
+def test_a_daemon_builds_the_filters_that_it_was_told_to(tmp_path: Path) -> None:
+    filters = ("--argument", "step", "--bloom-rate", "0.2")
+    with running_daemon(tmp_path, *filters) as daemon:
+        write_trace(daemon.traces / "one.pfw", 20)
+        daemon.client.sync()
+    again = [index(daemon.state, daemon.traces, *some)["parsed"] for some in (filters, ())]
+    assert again == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--argument", "a.b"), ("--argument", ""), ("--bloom-rate", "0"), ("--bloom-rate", "0.9")],
+)
+@pytest.mark.parametrize("verb", ["index", "run"])
+def test_filters_that_cannot_be_are_refused(
+    tmp_path: Path, verb: str, option: str, value: str
+) -> None:
+    paths = [tmp_path] if verb == "index" else []
+    done = run_to_end("daemon", verb, option, value, "--state-dir", tmp_path / "state", *paths)
+    assert done.returncode == 2
+    assert option in done.stderr
+    assert not (tmp_path / "state").exists()

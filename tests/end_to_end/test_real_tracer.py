@@ -28,6 +28,9 @@ def test_a_trace_is_answered_while_it_grows_and_whole_when_it_ended(
     (row,) = rows_of(module_daemon.run("list", directory, "--json"))
     assert (row["path"], row["state"], row["ending"]) == (str(trace), "indexed", "end")
     assert row["bad_lines"] == 0
+    roots = module_daemon.client.status().roots
+    root = next(root for root in roots if str(directory).startswith(root.root))
+    assert root.fast_lines >= 0.99 * root.valid_lines > 0
 
 
 def test_the_events_of_a_growing_trace_only_ever_become_more(

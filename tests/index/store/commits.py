@@ -8,6 +8,7 @@ from dftindexd.index.model import (
     ParsedTrace,
     Row,
     SegmentSummary,
+    TierConfig,
     TraceFacts,
 )
 from dftindexd.index.store.layout import CHUNK_STATS, MANIFEST, segment_key
@@ -15,7 +16,7 @@ from dftindexd.index.store.registry import CommitParsed
 
 __all__ = ("TIERS", "parsed_commit", "rows_of", "segment", "stamp")
 
-TIERS = b"tiers..."
+TIERS = TierConfig()
 ROW_FAMILIES = (MANIFEST, CHUNK_STATS)
 
 
@@ -49,6 +50,8 @@ def parsed_commit(
     resumed: bool = False,
     provisional: int | None = None,
     facts: TraceFacts | None = None,
+    tiers: TierConfig = TIERS,
+    file: FileStamp | None = None,
 ) -> CommitParsed:
     """Return the commit of a parse that gave the closed segments *numbers* and one provisional."""
     segments = [segment(number) for number in numbers]
@@ -57,9 +60,9 @@ def parsed_commit(
     return CommitParsed(
         path=path,
         base_version=base_version,
-        tiers=TIERS,
+        tiers=tiers,
         parsed=ParsedTrace(
-            stamp=stamp(),
+            stamp=file or stamp(),
             resumed=resumed,
             segments=tuple(segments),
             resume=None,

@@ -18,7 +18,7 @@ from dftindexd.index.store.registry import (
     ending_by_marks,
     ending_by_silence,
     plan,
-    traces_below,
+    records_below,
 )
 from tests.index.store.commits import TIERS, parsed_commit, stamp
 
@@ -72,14 +72,14 @@ def test_a_replacement_drops_every_old_segment() -> None:
 
 def test_a_removal_drops_the_trace_and_its_segments() -> None:
     registry = after([parsed_commit(b"a", 0, 1, 2)])
-    done = plan(registry, [CommitRemoval(path=b"a", base_version=1)])
+    done = plan(registry, [CommitRemoval(path=b"a", base_version=1, tiers=TIERS)])
     assert not done.registry.traces
     assert done.dropped == (1, 2)
     assert [record.file_id for record in done.removed] == [1]
 
 
 def test_removing_what_is_not_there_changes_nothing() -> None:
-    done = plan(EMPTY, [CommitRemoval(path=b"a", base_version=0)])
+    done = plan(EMPTY, [CommitRemoval(path=b"a", base_version=0, tiers=TIERS)])
     assert not any((done.changed, done.removed, done.refused))
 
 
@@ -97,13 +97,15 @@ def test_a_parse_ends_a_quarantine() -> None:
 
 
 def test_settling_ends_a_trace_and_keeps_its_segments() -> None:
-    registry = after([parsed_commit(b"a", 0, 1)], [CommitSettled(path=b"a", base_version=1)])
+    registry = after(
+        [parsed_commit(b"a", 0, 1)], [CommitSettled(path=b"a", base_version=1, tiers=TIERS)]
+    )
     assert registry.traces[b"a"].ending == "silence"
     assert segments(registry, b"a") == [1]
 
 
 def test_settling_what_is_not_there_is_refused_by_name() -> None:
-    done = plan(EMPTY, [CommitSettled(path=b"a", base_version=0)])
+    done = plan(EMPTY, [CommitSettled(path=b"a", base_version=0, tiers=TIERS)])
     assert done.refused == ((b"a", "no such trace"),)
 
 
@@ -149,20 +151,20 @@ def test_a_late_repeat_drops_only_what_is_no_longer_visible() -> None:
 
 def test_a_repeat_after_a_removal_cannot_bring_dropped_segments_back() -> None:
     first = parsed_commit(b"a", 0, 1)
-    gone = plan(after([first]), [CommitRemoval(path=b"a", base_version=1)])
+    gone = plan(after([first]), [CommitRemoval(path=b"a", base_version=1, tiers=TIERS)])
     done = plan(gone.registry, [first], frozenset(gone.dropped))
     assert not done.registry.traces
     assert [path for path, _ in done.refused] == [b"a"]
-    together = plan(after([first]), [CommitRemoval(path=b"a", base_version=1), first])
+    together = plan(after([first]), [CommitRemoval(path=b"a", base_version=1, tiers=TIERS), first])
     assert not together.registry.traces
 
 
 def test_a_trace_made_anew_in_the_batch_that_removes_it_gets_a_new_file_id() -> None:
     registry = after([parsed_commit(b"a", 0, 1)])
     again: list[Commit] = [
-        CommitRemoval(path=b"a", base_version=1),
+        CommitRemoval(path=b"a", base_version=1, tiers=TIERS),
         parsed_commit(b"a", 0, 2),
-        CommitRemoval(path=b"a", base_version=1),
+        CommitRemoval(path=b"a", base_version=1, tiers=TIERS),
         parsed_commit(b"a", 0, 3),
     ]
     done = plan(registry, again)
@@ -197,7 +199,7 @@ def test_what_lies_below_a_path_is_told_by_whole_names() -> None:
     registry = after([parsed_commit(name, 0, at + 1) for at, name in enumerate(names)])
 
     def below(path: bytes, *, recursive: bool = True) -> list[bytes]:
-        found = traces_below(registry.traces, path, recursive=recursive)
+        found = records_below(registry, path, recursive=recursive)
         return sorted(record.path for record in found)
 
     assert below(b"") == names
@@ -249,7 +251,7 @@ def test_any_batches_do_what_a_plain_dictionary_does(  # noqa: C901 - one case a
                         garbage |= (set(closed) - set(kept)) | provisional
                         model[path] = (version + 1, [*kept, serial], {serial + 1})
                 case "settle":
-                    commit = CommitSettled(path=path, base_version=base)
+                    commit = CommitSettled(path=path, base_version=base, tiers=TIERS)
                     if not late and version:
                         model[path] = (version + 1, closed, provisional)
                 case "quarantine":
@@ -258,7 +260,7 @@ def test_any_batches_do_what_a_plain_dictionary_does(  # noqa: C901 - one case a
                         garbage |= {*closed, *provisional}
                         model[path] = (version + 1, [], set())
                 case "remove":
-                    commit = CommitRemoval(path=path, base_version=base)
+                    commit = CommitRemoval(path=path, base_version=base, tiers=TIERS)
                     if not late and version:
                         garbage |= {*closed, *provisional}
                         del model[path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from pathlib import Path
 
@@ -113,6 +114,38 @@ def test_compaction_stops_when_it_is_told_to(path: str) -> None:
     store.compact(COLUMN_FAMILIES, cancelled)
     assert len(asked) == 2
     store.close()
+
+
+def test_compaction_in_pieces_frees_the_room_of_what_was_deleted(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dftindexd.index.store.rocks._COMPACTED_BYTES", 1 << 20)
+    store = RocksStore(path)
+    for number in range(40):
+        batch = store.batch()
+        batch.put(MANIFEST, b"%03d" % number, random.Random(number).randbytes(200_000))
+        store.write(batch)
+    store.compact([MANIFEST], lambda: False)
+    full = _table_bytes(path)
+    batch = store.batch()
+    batch.delete_range(MANIFEST, b"000", b"030")
+    store.write(batch)
+    pieces = 0
+
+    def counted() -> bool:
+        nonlocal pieces
+        pieces += 1
+        return False
+
+    store.compact([MANIFEST], counted)
+    assert pieces > 1
+    assert _table_bytes(path) < full // 3
+    assert [key for key, _ in store.scan(MANIFEST)] == [b"%03d" % n for n in range(30, 40)]
+    store.close()
+
+
+def _table_bytes(path: str) -> int:
+    return sum(file.stat().st_size for file in Path(path).glob("*.sst"))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dftindexd.index.errors import (
+    CoreError,
     ForeignStoreError,
     StoreDamagedError,
     StoreLockedError,
@@ -93,7 +94,7 @@ def test_a_reopened_store_has_the_registry_it_was_closed_with(path: str) -> None
     write_trace(writer, b"a")
     ingest_trace(writer, b"b")
     write_trace(writer, b"a", 1, resumed=True)
-    writer.write([], [CommitRemoval(path=b"b", base_version=1)])
+    writer.write([], [CommitRemoval(path=b"b", base_version=1, tiers=TIERS)])
     write_trace(writer, b"c")
     registry, garbage = writer.registry, writer.garbage_segments
     writer.close()
@@ -101,6 +102,13 @@ def test_a_reopened_store_has_the_registry_it_was_closed_with(path: str) -> None
     assert writer.registry == registry
     assert writer.registry.next_file_id == 4
     assert writer.garbage_segments == garbage == 1
+    writer.close()
+
+
+def test_a_run_of_ids_belongs_to_whoever_asked_for_it(path: str) -> None:
+    writer = open_writer(path)
+    first, second, third = (writer.new_segment_id(run) for run in (3, 5, 1))
+    assert (second - first, third - second) == (3, 5)
     writer.close()
 
 
@@ -284,7 +292,7 @@ def test_a_failed_write_that_reached_the_log_is_undone_by_the_next(
         disk.fail_at, disk.reaches_log = 1, reaches_log
         number = writer.new_segment_id()
         commits: list[Commit] = [
-            CommitRemoval(path=b"a", base_version=1),
+            CommitRemoval(path=b"a", base_version=1, tiers=TIERS),
             parsed_commit(b"b", 1, number),
             parsed_commit(b"c", 0, number + 1),
             parsed_commit(b"d", 0, number + 2),
@@ -320,8 +328,10 @@ def test_a_write_that_failed_can_be_given_again(
 def test_an_ingest_of_a_missing_file_changes_nothing(writer: StoreWriter) -> None:
     number = writer.new_segment_id()
     missing = {MANIFEST: [os.path.join(writer.staging, "none.sst")]}
-    with pytest.raises(StoreReadOnlyError):
+    with pytest.raises(CoreError, match=r"none\.sst") as caught:
         writer.ingest(missing, [parsed_commit(b"a", 0, number)])
+    # Somebody deleted an artifact: the store itself is well.
+    assert not isinstance(caught.value, StoreReadOnlyError | StoreDamagedError)
     assert not writer.registry.traces
     write_trace(writer, b"b")
     assert list(writer.registry.traces) == [b"b"]
@@ -329,12 +339,12 @@ def test_an_ingest_of_a_missing_file_changes_nothing(writer: StoreWriter) -> Non
 
 def test_only_a_trace_that_was_read_has_a_completion_marker(writer: StoreWriter) -> None:
     write_trace(writer, b"a")
-    assert writer.rocks.get(AGGREGATION, completion_marker(1)) == b""
+    assert writer.rocks.get(AGGREGATION, completion_marker(1, TIERS.digest())) == b""
     quarantine = CommitQuarantine(
         path=b"a", base_version=1, tiers=TIERS, stamp=stamp(), reason="kills workers"
     )
     writer.write([], [quarantine])
-    assert writer.rocks.get(AGGREGATION, completion_marker(1)) is None
+    assert writer.rocks.get(AGGREGATION, completion_marker(1, TIERS.digest())) is None
 
 
 def test_a_foreign_directory_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -344,11 +354,14 @@ def test_a_foreign_directory_is_refused_and_left_as_it_is(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["CURRENT"]
 
 
-def test_a_newer_format_is_refused_before_anything_is_written(path: str) -> None:
+@pytest.mark.parametrize(("number", "what"), [(99, "99, newer"), (1, "1, older")])
+def test_another_format_is_refused_before_anything_is_written(
+    path: str, number: int, what: str
+) -> None:
     open_writer(path).close()
-    Path(path, IDENTITY_FILE).write_text('{"product":"dftindexd","format":99,"root":""}')
+    Path(path, IDENTITY_FILE).write_text(f'{{"product":"dftindexd","format":{number},"root":""}}')
     before = sorted(os.listdir(path))
-    with pytest.raises(ForeignStoreError, match="99"):
+    with pytest.raises(ForeignStoreError, match=what):
         open_writer(path)
     assert sorted(os.listdir(path)) == before
 
@@ -433,7 +446,9 @@ class WriterMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model)))
-        self.writer.write([], [CommitRemoval(path=name, base_version=self.version(name))])
+        self.writer.write(
+            [], [CommitRemoval(path=name, base_version=self.version(name), tiers=TIERS)]
+        )
         self.generation += 1
         del self.model[name]
 
