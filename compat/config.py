@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 __all__ = ("AggregationConfig", "IndexStatus")
 
 
 @dataclass(slots=True)
 class AggregationConfig:
-    """How the aggregation tier is built. ``time_interval_ms`` is the width of a time bucket."""
+    """How the aggregation tier is built. ``time_interval_ms`` is the width of a time bucket.
+
+    ``bucket_by`` says which time of an event chooses its bucket: its ``midpoint``, as in
+    dftracer-utils 0.0.12, or its ``start``, as in 0.0.14.
+    """
 
     time_interval_ms: float = 5000.0
     group_keys: list[str] | None = None
     custom_metric_fields: list[str] | None = None
     compute_percentiles: bool = False
+    bucket_by: Literal["midpoint", "start"] = "midpoint"
 
 
 @dataclass(slots=True)

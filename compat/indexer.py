@@ -75,6 +75,7 @@ class Indexer:
         force_rebuild: bool = False,
         runtime: None = None,
         bloom_dimensions: list[str] | None = None,
+        io_cat_table: Literal["analyzer", "0.0.12"] = "analyzer",
     ) -> None:
         if not directory and not (isinstance(files, list) and files):
             raise ValueError("At least one of 'directory' or 'files' must be provided")
@@ -84,6 +85,9 @@ class Indexer:
             raise ValueError(f"checkpoint_size must be at least 1, not {checkpoint_size}")
         if parallelism < 0:
             raise ValueError(f"parallelism must be at least 0, not {parallelism}")
+        if io_cat_table not in ("analyzer", "0.0.12"):
+            raise ValueError(f"io_cat_table must be 'analyzer' or '0.0.12', not {io_cat_table!r}")
+        self.io_cat_table = io_cat_table
         self.bloom_dimensions = list(bloom_dimensions or ())
         for name in self.bloom_dimensions:
             if not name or "." in name:
@@ -189,6 +193,7 @@ class Indexer:
             group_keys=tuple(self.aggregation.group_keys or ()),
             custom_metric_fields=tuple(self.aggregation.custom_metric_fields or ()),
             percentiles=self.aggregation.compute_percentiles,
+            bucket_by=self.aggregation.bucket_by,
         )
         with translated_errors():
             check_tier(tier)
@@ -260,6 +265,17 @@ class Indexer:
         with self._read_aggregation() as index:
             return batches_of(index.aggregation(self._aggregation_tier(), kind), batch_size)
 
+    def _question(
+        self,
+        time_granularity: float,
+        time_resolution: float,
+        query: str | None,
+        group_by: Sequence[str] | None,
+    ) -> AnalyzerQuery:
+        from dftindexd.compat.reading import AnalyzerQuery
+
+        return AnalyzerQuery(time_granularity, time_resolution, query, group_by, self.io_cat_table)
+
     def iter_arrow_dfanalyzer(
         self,
         type: str = "events",
@@ -274,7 +290,7 @@ class Indexer:
         """
         kind = _kind(type)
         _check_batch_size(batch_size)
-        asked = _query(time_granularity, time_resolution, query, None)
+        asked = self._question(time_granularity, time_resolution, query, None)
         with self._read_aggregation() as index:
             return batches_of(index.analyzer(self._aggregation_tier(), kind, asked), batch_size)
 
@@ -291,7 +307,8 @@ class Indexer:
         :raises ValueError: *query* or *group_by* names an unknown column.
         """
         _check_batch_size(batch_size)
-        asked = _query(time_granularity, time_resolution, query, _checked_group_by(group_by))
+        group_by = _checked_group_by(group_by)
+        asked = self._question(time_granularity, time_resolution, query, group_by)
         with self._read_aggregation() as index:
             tables = index.analyzer_all(self._aggregation_tier(), asked)
         return {kind: list(batches_of(table, batch_size)) for kind, table in tables.items()}
@@ -320,14 +337,3 @@ def _checked_group_by(group_by: object) -> Sequence[str] | None:
     if not all(isinstance(name, str) for name in group_by):
         raise TypeError("group_by must hold column names only")
     return cast("Sequence[str]", list(group_by))
-
-
-def _query(
-    time_granularity: float,
-    time_resolution: float,
-    query: str | None,
-    group_by: Sequence[str] | None,
-) -> AnalyzerQuery:
-    from dftindexd.compat.reading import AnalyzerQuery
-
-    return AnalyzerQuery(time_granularity, time_resolution, query, group_by)

@@ -19,6 +19,7 @@ from dftindexd.index.model import AggregationTier, TierConfig, TraceRecord
 from dftindexd.index.query.aggregation import dfanalyzer_table, read_aggregation
 from dftindexd.index.query.answers import clock_of
 from dftindexd.index.query.hash_names import HashKind, hash_tables
+from dftindexd.index.query.io_categories import IoCategoryTable
 from dftindexd.index.query.rows import Kind
 from dftindexd.index.query.source import origin_of, segment_rows
 from dftindexd.index.query.system_metrics import system_metrics_table
@@ -48,6 +49,7 @@ class AnalyzerQuery:
     time_resolution: float = 1e6
     query: str | None = None
     group_by: Sequence[str] | None = None
+    io_cat_table: IoCategoryTable = "analyzer"
 
 
 class OpenIndex:
@@ -153,6 +155,7 @@ class OpenIndex:
             group_by=query.group_by,
             time_granularity=query.time_granularity,
             time_resolution=query.time_resolution,
+            io_cat_table=query.io_cat_table,
         )
 
     def _system(self, found: _Aggregated, query: AnalyzerQuery) -> pa.Table:

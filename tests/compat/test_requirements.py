@@ -240,3 +240,42 @@ def test_filters_of_more_arguments_are_built_beside_what_is_there(traces: Path) 
     assert plain.resolve().needs_work == []
     with pytest.raises(ValueError, match=r"names without a dot, not 'a\.b'"):
         _indexer(traces, bloom_dimensions=["a.b"])
+
+
+def test_buckets_are_chosen_by_the_start_of_events_if_that_is_wanted(
+    traces: Path, tmp_path: Path
+) -> None:
+    for name in ("midpoint", "start"):
+        wanted = AggregationConfig(bucket_by=name)
+        indexer = Indexer(
+            str(traces), require_aggregation=wanted, index_dir=str(tmp_path / "index")
+        )
+        assert not indexer.ensure_indexed().needs_work
+        assert count(indexer.iter_aggregation()) > 0
+    (store,) = (tmp_path / "index").iterdir()
+    selection = select(str(traces), ())
+    with open_index(selection, str(store)) as index:
+        assert index is not None
+        tiers = {one.tiers.aggregation for sets in index.sets.values() for one in sets}
+    assert {tier.bucket_by for tier in tiers if tier} == {"midpoint", "start"}
+
+
+def test_the_categories_of_0_0_12_can_be_had(tmp_path: Path) -> None:
+    trace = tmp_path / "run" / "a.pfw"
+    trace.parent.mkdir()
+    write_trace(trace, 3)
+    trace.write_text(trace.read_text().replace('"name": "read"', '"name": "pread64"'))
+    categories = []
+    for table in ("analyzer", "0.0.12"):
+        indexer = Indexer(
+            str(trace.parent),
+            require_aggregation=True,
+            index_dir=str(tmp_path / "index"),
+            io_cat_table=table,
+        )
+        indexer.ensure_indexed()
+        rows = table_of(indexer.iter_arrow_dfanalyzer("events")).to_pylist()
+        categories.append({row["io_cat"] for row in rows if row["func_name"] == "pread64"})
+    assert categories == [{1}, {6}]
+    with pytest.raises(ValueError, match="io_cat_table must be"):
+        Indexer(str(trace.parent), io_cat_table="other")  # type: ignore[arg-type]
