@@ -88,15 +88,22 @@ def make_real(folder: Path, megabytes: float) -> None:
     """One v1 trace of the real tracer, its lines repeated to a tenth of *megabytes*, one member a
     repetition as if the tracer had flushed."""
     source = real_traces() / "v2" / "v210_norm"
-    lines = b"".join(_lines(path) for path in sorted(source.rglob("*.pfw.gz")))
+    text = b"".join(text_of(path) for path in sorted(source.glob("*.pfw*")))
+    lines = b"".join(line for line in text.splitlines(keepends=True) if len(line) > 2)
     member = gzip.compress(lines * max(1, (4 << 20) // len(lines)), 6)
     times = max(1, round(megabytes * 1e5 / (len(lines) * max(1, (4 << 20) // len(lines)))))
     (folder / "real.pfw.gz").write_bytes(gzip.compress(b"[\n") + member * times)
 
 
-def _lines(path: Path) -> bytes:
-    text = gzip.decompress(path.read_bytes())
-    return b"".join(line for line in text.splitlines(keepends=True) if len(line) > 2)
+def text_of(path: Path) -> bytes:
+    """Return a trace's text in whole lines, nothing of one that is cut off."""
+    data = path.read_bytes()
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError):
+            return b""
+    return data[: data.rfind(b"\n") + 1]
 
 
 def real_traces() -> Path:

@@ -8,7 +8,6 @@ traces beside the repository; where there are none there is nothing to measure, 
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.compare import real_traces
+from benchmarks.compare import real_traces, text_of
 from dftindexd.index.model import LineCounts, ParseRequest, TierConfig
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.trace import kernel_cache
@@ -28,17 +27,6 @@ def folders(top: Path) -> Iterator[Path]:
     """Give each folder below *top* that has traces, sorted."""
     found = {path.parent for pattern in ("*.pfw", "*.pfw.gz") for path in top.rglob(pattern)}
     yield from sorted(found)
-
-
-def text_of(path: Path) -> bytes:
-    """Return as much of a trace's text as inflates, in whole lines."""
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError):
-            return b""
-    return data[: data.rfind(b"\n") + 1]
 
 
 def row(folder: Path, name: str, scratch: Path, megabytes: float) -> str | None:
