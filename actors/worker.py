@@ -8,7 +8,6 @@ the socket closes, and dies with its parent.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -87,9 +86,7 @@ def _has_kernel() -> bool:
     """Have the kernel loaded, if it is there: compiling it is somebody else's work, and until then
     the reference reads every line, slower and with the same result."""
     try:
-        if not kernel_cache.is_compiled(os.environ):
-            return False
-        kernel_cache.prepare(os.environ, os.geteuid())
+        kernel_cache.load()
     except CoreError:
         return False  # whoever compiles it says why
     return True

@@ -13,7 +13,6 @@ from typing import Final
 DONE: Final = 0  #: all lines are read
 BARRIER: Final = 1  #: a line must be read by the reference before the next one
 FULL_TEXTS: Final = 2
-FULL_ARENA: Final = 3
 FULL_GROUPS: Final = 4
 FULL_ROWS: Final = 5
 FULL_ARGUMENTS: Final = 6

@@ -16,7 +16,6 @@ from dftindexd.index.trace.columns import RecordColumns
 from dftindexd.index.trace.kernel_layout import ROW_FIELDS
 
 __all__ = (
-    "OTHER_FIELDS",
     "PACK_OTHER",
     "PACK_RECORD",
     "ArgumentBuffer",
@@ -63,8 +62,6 @@ _OTHER: Final = np.dtype(
 #: Packs a record's values in the order of the fields above; all must be in range.
 PACK_RECORD: Final = struct.Struct("<7q2Q5i2B").pack
 PACK_OTHER: Final = struct.Struct("<q2Q5i").pack
-
-OTHER_FIELDS: Final = _OTHER.names or ()
 
 #: Objects that are no rows, metadata above all: an array with the fields ``line``, ``pid``,
 #: ``tid``, ``cat``, ``name``, ``hhash``, ``fhash`` and ``shash``, as in :class:`RecordColumns`.
