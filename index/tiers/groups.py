@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = (
     "UINT64_MAX",
@@ -50,7 +53,7 @@ _SPAN_LIMIT: Final = 2**62
 _SMALL_SPAN: Final = 1024
 _MERGE_AT_LEAST: Final = 65_536
 #: More numbers are quicker hashed by Arrow than sorted by numpy.
-_SORTED_AT_MOST: Final = 4096
+_SORTED_AT_MOST: Final = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,39 @@ class Groups:
 
 def dense_codes(values: Array) -> tuple[npt.NDArray[np.int64], Array]:
     """Return codes of integers from 0 in order of first sight, and the value of each code."""
-    if len(values) <= _SORTED_AT_MOST:
-        distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        codes = np.empty(len(order), np.int64)
-        codes[order] = np.arange(len(order))
-        return codes[inverse], distinct[order]
+    if len(values) > _SORTED_AT_MOST:
+        return _hashed_codes(values)
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    begins = np.ones(len(values), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    first = order[begins]
+    by_sight = np.argsort(first)
+    codes = np.empty(len(first), np.int64)
+    codes[by_sight] = np.arange(len(first))
+    placed = np.empty(len(values), np.int64)
+    placed[order] = codes[np.cumsum(begins) - 1]
+    return placed, values[first[by_sight]]
+
+
+def _hashed_codes(values: Array) -> tuple[npt.NDArray[np.int64], Array]:
     import pyarrow as pa  # late: few parser workers ever need it
 
-    encoded = pa.array(values).dictionary_encode()
-    indices = encoded.indices.to_numpy(zero_copy_only=False)
-    return indices.astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
+    # By their buffers: pa.array and to_numpy import pandas, where it is, which takes longer.
+    column: pa.Array[Any] = pa.Array.from_buffers(
+        pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values.data)]
+    )
+    encoded = column.dictionary_encode()
+    codes = _numbers_of(encoded.indices, np.dtype(np.int32))
+    return codes.astype(np.int64), _numbers_of(encoded.dictionary, values.dtype)
+
+
+def _numbers_of(array: pa.Array[Any], dtype: np.dtype[Any]) -> Array:
+    _, data = array.buffers()
+    if data is None:
+        raise AssertionError("an array of numbers without any")
+    numbers: Array = np.frombuffer(memoryview(data), dtype, len(array))
+    return numbers
 
 
 def compact_codes(

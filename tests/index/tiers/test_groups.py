@@ -56,6 +56,21 @@ def test_dense_codes_are_in_the_order_of_first_sight() -> None:
     assert values.tolist() == [7, 3, 9]
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint64])
+def test_many_numbers_are_hashed_to_what_sorting_them_gives(
+    dtype: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(7).integers(0, 500, 3000).astype(dtype) * 7919
+    codes, distinct = dense_codes(values)
+    assert (distinct[codes] == values).all()
+    assert codes.max() + 1 == len(distinct) == len(set(values.tolist()))
+    monkeypatch.setattr("dftindexd.index.tiers.groups._SORTED_AT_MOST", 0)
+    hashed, seen = dense_codes(values)
+    assert hashed.tolist() == codes.tolist()
+    assert seen.tolist() == distinct.tolist()
+    assert seen.dtype == distinct.dtype == dtype
+
+
 def test_rows_without_equal_keys_are_returned_as_they_are() -> None:
     rows: dict[str, Any] = {"key": np.arange(3), "n": np.ones(3, np.uint64)}
     assert merge_rows(rows, ["key"], {"n": "sum"}) is rows
