@@ -25,7 +25,7 @@ from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import StateDir
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor
-from dftindexd.actors.worker_process import WorkerProcess
+from dftindexd.actors.worker_process import ForkServer
 from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
 from dftindexd.index.store.disposal import delete_store
 
@@ -59,14 +59,14 @@ class Engine:
         options: EngineOptions,
         state_dir: StateDir,
         tasks: anyio.abc.TaskGroup,
-        workers: Iterable[WorkerProcess],
+        fork_server: ForkServer,
     ) -> None:
         self.options = options
         self.state_dir = state_dir
         self.roots: dict[bytes, Root] = {}
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
-        self.pool = ParserPool(options.workers, workers)
+        self.pool = ParserPool(options.workers, fork_server)
         self.kernel = KernelCompiler()
         self._tasks = tasks
         self._readers = anyio.CapacityLimiter(_READ_THREADS)
@@ -261,19 +261,20 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    options: EngineOptions, workers: Iterable[WorkerProcess] = ()
+    options: EngineOptions, fork_server: ForkServer | None = None
 ) -> AsyncIterator[Engine]:
     """Run an engine for as long as the context lasts; its end is orderly, also when cancelled.
 
-    *workers* are parser workers that were started before, of those that it is to have.
+    *fork_server*, started before, makes its parser workers; it is ended with the engine.
 
     :raises StoreLockedError: another process works in the state directory.
     """
     state_dir = StateDir(options.state_dir, options.owner)
     failure: Exception | None = None
+    server = fork_server or ForkServer()
     try:
         async with anyio.create_task_group() as tasks:
-            engine = Engine(options, state_dir, tasks, workers)
+            engine = Engine(options, state_dir, tasks, server)
             try:
                 await engine._start()
                 yield engine
@@ -286,6 +287,7 @@ async def open_engine(
         if failure is not None:
             raise failure
     finally:
+        server.end()
         state_dir.close()
 
 

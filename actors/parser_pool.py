@@ -7,7 +7,6 @@ process; the other workers and the queued jobs do not notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import anyio
@@ -21,7 +20,7 @@ from dftindexd.actors.exit_status import ExitStatus
 from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor
-from dftindexd.actors.worker_process import FRAME, WorkerProcess
+from dftindexd.actors.worker_process import FRAME, HELLO, ForkServer, WorkerProcess
 from dftindexd.index.errors import CoreError
 
 __all__ = ("ParserPool", "ParserWorker", "WorkerDiedError")
@@ -34,11 +33,13 @@ class WorkerDiedError(CoreError):
 
 
 class ParserWorker(Actor):
-    """One worker process, a new one or *process*. Jobs are :class:`ParseJob` messages."""
+    """One worker process, forked by *server*. Jobs are :class:`ParseJob` messages."""
 
-    def __init__(self, number: int, process: WorkerProcess | None = None) -> None:
+    def __init__(self, number: int, server: ForkServer) -> None:
         self.name = f"parser:{number}"
-        self._process = process
+        self._server = server
+        self._process: WorkerProcess | None = None
+        self._pid: int | None = None  # known with the first job
         self._stream: anyio.abc.SocketStream | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ParseResult)
@@ -46,8 +47,7 @@ class ParserWorker(Actor):
         self._traces = 0
 
     async def initialize(self, context: ActorContext) -> None:
-        if self._process is None:
-            self._process = WorkerProcess()
+        self._process = self._server.fork()
         ours = self._process.socket.dup()  # the stream takes over what it is given
         self._stream = await anyio.abc.UNIXSocketStream.from_socket(ours)
 
@@ -64,6 +64,8 @@ class ParserWorker(Actor):
         stream = self._stream
         if stream is None:
             raise anyio.BrokenResourceError
+        if self._pid is None:
+            (self._pid,) = HELLO.unpack(await self._receive_exactly(stream, HELLO.size))
         data = self._encoder.encode(job)
         await stream.send(FRAME.pack(len(data)))
         await stream.send(data)
@@ -83,8 +85,7 @@ class ParserWorker(Actor):
         if self._process is None:
             return "a parser worker never started"
         code = await anyio.to_thread.run_sync(self._process.wait)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return f"parser worker {self._process.pid} {how}"
+        return f"parser worker {self._pid} {_ending(code)}"
 
     async def finalize(self, status: ExitStatus, context: ActorContext) -> None:
         if self._stream is not None:
@@ -95,10 +96,16 @@ class ParserWorker(Actor):
 
     def observe(self) -> dict[str, object]:
         return {
-            "pid": self._process.pid if self._process is not None else None,
+            "pid": self._pid,
             "jobs": self._jobs,
             "traces": self._traces,
         }
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "ended with the process that forks workers"
+    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
 
 #: Poisonous traces kill one worker after another; the pool outlives them.
@@ -108,12 +115,12 @@ _RESTARTS: Final = RestartPolicy(max_restarts=200, window=60.0, first_delay=0.02
 class ParserPool:
     """A number of workers on one mailbox, to which jobs are sent.
 
-    Processes that are *started* already are taken first; the pool ends them as its own.
+    They are forked by *server*, which outlives the pool.
     """
 
-    def __init__(self, size: int, started: Iterable[WorkerProcess] = ()) -> None:
+    def __init__(self, size: int, server: ForkServer) -> None:
         self.size = size
-        self._started = list(started)
+        self._server = server
         self.mailbox = Mailbox("parsers", capacity=2 * size)
         self.supervisors = [self._supervisor(number) for number in range(size)]
         self._scope = anyio.CancelScope()
@@ -121,11 +128,11 @@ class ParserPool:
 
     def _supervisor(self, number: int) -> Supervisor:
         return Supervisor(
-            f"parser:{number}", lambda: self._worker(number), self.mailbox, policy=_RESTARTS
+            f"parser:{number}",
+            lambda: ParserWorker(number, self._server),
+            self.mailbox,
+            policy=_RESTARTS,
         )
-
-    def _worker(self, number: int) -> ParserWorker:
-        return ParserWorker(number, self._started.pop() if self._started else None)
 
     @property
     def restarts(self) -> int:

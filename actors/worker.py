@@ -1,24 +1,23 @@
 """A parser worker: a process that reads traces for the daemon and never opens its store.
 
-It is started by ``parser_pool`` with this module as its only entry, so that the caller's own
-``__main__`` is never run, and speaks over one inherited socket: a frame is a length (u32, big
-endian) and a msgpack message, a :class:`ParseJob` in and a :class:`ParseResult` out. It ends when
-the socket closes, and dies with its parent.
+It is forked by ``fork_server`` and speaks over one inherited socket: first it says the number of
+its process (u32, big endian), then a frame is a length (the same) and a msgpack message, a
+:class:`ParseJob` in and a :class:`ParseResult` out. It ends when the socket closes, and dies with
+its parent.
 """
 
 from __future__ import annotations
 
-import signal
+import os
 import socket
-import sys
 import traceback
-from typing import Final
+from contextlib import suppress
+from typing import Final, NoReturn
 
 import msgspec
 
-from dftindexd.actors.child_process import die_with_parent
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
-from dftindexd.actors.worker_process import FRAME
+from dftindexd.actors.worker_process import FRAME, HELLO
 from dftindexd.index.errors import CoreError, StoreReadOnlyError, TraceGoneError
 from dftindexd.index.failpoints import failpoint
 from dftindexd.index.model import ParseRequest
@@ -26,7 +25,7 @@ from dftindexd.index.segment import parse_trace
 from dftindexd.index.store.sst import SstSink
 from dftindexd.index.trace import kernel_cache
 
-__all__ = ("INLINE_BYTES", "main", "run_job")
+__all__ = ("INLINE_BYTES", "has_kernel", "run_job", "serve")
 
 #: Up to this many bytes of rows travel with the result; more go into SST files.
 INLINE_BYTES: Final = 1 << 20
@@ -82,9 +81,12 @@ def _described(error: Exception) -> str:
     return str(error) if isinstance(error, CoreError) else f"{type(error).__name__}: {error}"
 
 
-def _has_kernel() -> bool:
-    """Have the kernel loaded, if it is there: compiling it is somebody else's work, and until then
-    the reference reads every line, slower and with the same result."""
+def has_kernel() -> bool:
+    """Have the kernel loaded, if it is there, and return whether it is.
+
+    Compiling it is somebody else's work, and until then the reference reads every line, slower and
+    with the same result.
+    """
     try:
         kernel_cache.load()
     except CoreError:
@@ -95,29 +97,28 @@ def _has_kernel() -> bool:
 def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     parts = bytearray()
     while len(parts) < size:
-        try:
-            part = connection.recv(min(1 << 20, size - len(parts)))
-        except ConnectionResetError:  # it died with something unread
-            sys.exit(0)
+        part = connection.recv(min(1 << 20, size - len(parts)))
         if not part:
-            sys.exit(0)
+            raise ConnectionResetError
         parts += part
     return bytes(parts)
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
-    die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _has_kernel()  # before the first job comes: now nobody waits for it
+def serve(descriptor: int) -> None:
+    """Serve jobs from the socket *descriptor* until it closes."""
+    with (
+        socket.socket(fileno=descriptor) as connection,
+        suppress(ConnectionResetError, BrokenPipeError),
+    ):
+        _serve(connection)
+
+
+def _serve(connection: socket.socket) -> NoReturn:
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
-    with socket.socket(fileno=descriptor) as connection:
-        while True:
-            (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
-            job = decoder.decode(_receive_exactly(connection, size))
-            result = encoder.encode(run_job(job, use_kernel=_has_kernel()))
-            try:
-                connection.sendall(FRAME.pack(len(result)) + result)
-            except (BrokenPipeError, ConnectionResetError):  # nobody wants it any more
-                sys.exit(0)
+    connection.sendall(HELLO.pack(os.getpid()))
+    while True:
+        (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
+        job = decoder.decode(_receive_exactly(connection, size))
+        result = encoder.encode(run_job(job, use_kernel=has_kernel()))
+        connection.sendall(FRAME.pack(len(result)) + result)

@@ -1,7 +1,7 @@
-"""The process of a parser worker, and our end of its socket.
+"""The processes of parser workers: our end of the fork server that makes them, and of each.
 
-It can be started before there is an event loop, and before the engine's own modules are imported:
-its interpreter then starts beside ours.
+The fork server can be started before there is an event loop, and before the engine's own modules
+are imported: its interpreter then starts beside ours. ``fork_server`` is the other end.
 """
 
 from __future__ import annotations
@@ -10,35 +10,58 @@ import os
 import socket
 import struct
 import subprocess
+from contextlib import suppress
 from typing import Final
 
 from dftindexd.actors.child_process import child_command
 
-__all__ = ("FRAME", "WorkerProcess")
+__all__ = ("END", "FORK", "FRAME", "HELLO", "KILL", "ORDER", "ForkServer", "WorkerProcess")
 
-#: What precedes a message on the socket: its length.
+#: What precedes a message on a worker's socket: its length.
 FRAME: Final = struct.Struct(">I")
 
+#: What a worker says first: the number of its process.
+HELLO: Final = struct.Struct(">I")
 
-class WorkerProcess:
-    """A running worker. It is killed when the thread that made this ends."""
+#: What the fork server is told: an order, and the number of a worker. To fork, it gets two
+#: descriptors as well: the worker's end of its socket, and the end of a pipe to tell its end by.
+ORDER: Final = struct.Struct(">cI")
+FORK: Final = b"F"
+KILL: Final = b"K"
+
+#: What is told by that pipe: how the process ended, as ``waitpid`` says.
+END: Final = struct.Struct(">i")
+
+#: Numpy's linear algebra, which no worker uses, else starts a thread a processor when it is
+#: imported; their spinning doubles what the import costs, and threads do not survive a fork.
+_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1"}
+
+
+class ForkServer:
+    """The process that forks workers. It is killed, and they with it, when the thread that started
+    it ends."""
 
     def __init__(self) -> None:
         """Start the process.
 
         :raises OSError: it cannot be started.
         """
-        self.socket, theirs = socket.socketpair()
+        self._workers = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    child_command("dftindexd.actors.worker", theirs.fileno(), os.getpid()),
+                    child_command("dftindexd.actors.fork_server", theirs.fileno(), os.getpid()),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
+                    env=os.environ | _ENVIRONMENT,
                 )
             except BaseException:
-                self.socket.close()
+                self._orders.close()
                 raise
 
     @property
@@ -46,12 +69,56 @@ class WorkerProcess:
         """The number of the process."""
         return self._process.pid
 
-    def wait(self) -> int:
-        """Wait for its end; return its exit status, the negated signal that killed it."""
-        return self._process.wait()
+    def fork(self) -> WorkerProcess:
+        """Order a worker, which may come later: what it is sent waits for it.
+
+        :raises OSError: there are not enough descriptors, or no process can be started.
+        """
+        if self._process.poll() is not None:
+            self._orders.close()
+            self._start()
+        self._workers += 1
+        return WorkerProcess(self._orders, self._workers)
+
+    def end(self) -> None:
+        """Kill the process, and with it every worker that still runs."""
+        self._orders.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class WorkerProcess:
+    """A worker, running or still to come; made by :meth:`ForkServer.fork`."""
+
+    def __init__(self, orders: socket.socket, number: int) -> None:
+        self._orders = orders
+        self._number = number
+        self.socket, theirs = socket.socketpair()
+        self._end, told = os.pipe()
+        try:
+            with theirs:
+                order = ORDER.pack(FORK, number)
+                socket.send_fds(orders, [order], [theirs.fileno(), told])
+        except BaseException:
+            self.socket.close()
+            os.close(self._end)
+            raise
+        finally:
+            os.close(told)
+        self._status: int | None = None
+
+    def wait(self) -> int | None:
+        """Wait for its end; return its exit status, the negated signal that killed it, ``None`` if
+        the fork server died with it."""
+        if self._status is None:
+            told = os.read(self._end, END.size)
+            self._status = os.waitstatus_to_exitcode(*END.unpack(told)) if told else None
+        return self._status
 
     def kill(self) -> None:
         """Kill it, if it still runs, and wait for its end."""
         self.socket.close()
-        self._process.kill()
-        self._process.wait()
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died with the fork server
+            self._orders.send(ORDER.pack(KILL, self._number))
+        self.wait()
+        os.close(self._end)

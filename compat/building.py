@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 
-from dftindexd.actors.worker_process import WorkerProcess
+from dftindexd.actors.worker_process import ForkServer
 from dftindexd.compat.selection import Selection, state_dir
 from dftindexd.compat.translation import translated_errors
 from dftindexd.index.model import TierConfig
@@ -44,8 +44,9 @@ def run_build(build: Build) -> Mapping[bytes, Sets]:
         daemon has it; the message names it.
     """
     with ExitStack() as stack:
-        # The workers start while the engine is imported here.
-        workers = stack.enter_context(_started_workers(_number_of_workers(build)))
+        # What forks the workers starts while the engine is imported here.
+        server = ForkServer()
+        stack.callback(server.end)
         import anyio.from_thread
 
         stack.enter_context(translated_errors())
@@ -56,7 +57,7 @@ def run_build(build: Build) -> Mapping[bytes, Sets]:
         portal = stack.enter_context(
             anyio.from_thread.start_blocking_portal(name="dftindexd-indexer")
         )
-        return portal.call(_build, build, directory, workers)
+        return portal.call(_build, build, directory, server)
 
 
 def _number_of_workers(build: Build) -> int:
@@ -65,22 +66,7 @@ def _number_of_workers(build: Build) -> int:
     return max(1, min(wanted, len(build.selection.stamps)))
 
 
-@contextmanager
-def _started_workers(number: int) -> Iterator[list[WorkerProcess]]:
-    """Start worker processes; those that nobody took over are ended."""
-    workers: list[WorkerProcess] = []
-    try:
-        for _ in range(number):
-            workers.append(WorkerProcess())  # noqa: PERF401 - the finally sees those that started
-        yield workers
-    finally:
-        for worker in workers:
-            worker.kill()
-
-
-async def _build(
-    build: Build, directory: str, workers: list[WorkerProcess]
-) -> Mapping[bytes, Sets]:
+async def _build(build: Build, directory: str, server: ForkServer) -> Mapping[bytes, Sets]:
     import anyio.to_thread
 
     from dftindexd.actors.engine import EngineOptions, open_engine
@@ -89,11 +75,11 @@ async def _build(
     options = EngineOptions(
         state_dir=directory,
         owner=f"an embedded indexer, pid {os.getpid()}",
-        workers=len(workers),
+        workers=_number_of_workers(build),
         root=RootOptions(tiers=build.tiers, follow=False, recursive=False),
     )
     selection = build.selection
-    async with open_engine(options, workers) as engine:
+    async with open_engine(options, server) as engine:
         root = await engine.add_root(
             selection.root, store_path=selection.store_path(build.index_dir)
         )

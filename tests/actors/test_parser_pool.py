@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -20,6 +20,7 @@ from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, Trac
 from dftindexd.actors.errors import ActorError
 from dftindexd.actors.parser_pool import ParserPool, WorkerDiedError
 from dftindexd.actors.worker import run_job
+from dftindexd.actors.worker_process import ForkServer
 from dftindexd.index.failpoints import VARIABLE
 from dftindexd.index.model import ParseRequest, TierConfig
 from dftindexd.index.store.rocks import RocksStore
@@ -47,13 +48,20 @@ def job_for(folder: Path, *names: str, stem: str = "s") -> ParseJob:
     return ParseJob(requests=requests, staging=str(folder), stem=stem)
 
 
-def pids(pool: ParserPool) -> list[int]:
-    return [int(str(one.observe()["actor"]["pid"])) for one in pool.supervisors]  # type: ignore[index]
+async def pids(pool: ParserPool) -> list[int]:
+    """Return the numbers of the workers' processes, when each has got a job."""
+    with anyio.fail_after(20):
+        while True:
+            found = [one.observe()["actor"]["pid"] for one in pool.supervisors]  # type: ignore[index]
+            if None not in found:
+                return found
+            await anyio.sleep(0.01)
 
 
 @asynccontextmanager
 async def running(size: int) -> AsyncIterator[ParserPool]:
-    pool = ParserPool(size)
+    server = ForkServer()
+    pool = ParserPool(size, server)
     async with anyio.create_task_group() as tasks:
         await pool.start(tasks)
         try:
@@ -61,6 +69,7 @@ async def running(size: int) -> AsyncIterator[ParserPool]:
         finally:
             with anyio.CancelScope(shield=True):
                 await pool.stop()
+            server.end()
 
 
 async def test_a_worker_answers_what_the_same_job_gives_in_this_process(tmp_path: Path) -> None:
@@ -174,7 +183,8 @@ async def test_a_worker_killed_with_a_job_in_hand_costs_that_job_alone(
 async def test_an_idle_worker_that_is_killed_is_replaced_when_it_is_needed(tmp_path: Path) -> None:
     write_trace(tmp_path / "a.pfw", 10)
     async with running(1) as pool:
-        os.kill(pids(pool)[0], signal.SIGKILL)
+        await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))
+        os.kill((await pids(pool))[0], signal.SIGKILL)
         with pytest.raises(WorkerDiedError):
             await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))
         answer = await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))
@@ -196,25 +206,70 @@ async def test_stopping_kills_workers_in_the_middle_of_a_job(
                 failures.append(error)
 
         asking.start_soon(ask)
-        (pid,) = pids(pool)
-        await anyio.wait_all_tasks_blocked()
+        (pid,) = await pids(pool)
     assert len(failures) == 1
     assert not psutil.pid_exists(pid)
+
+
+async def test_a_fork_server_that_is_killed_costs_the_jobs_in_hand_and_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("slow.pfw", "good.pfw"):
+        write_trace(tmp_path / name, 10)
+    monkeypatch.setenv(VARIABLE, "worker:parse:before=sleep:60@slow")
+    failures: list[str] = []
+    async with anyio.create_task_group() as asking, running(1) as pool:
+
+        async def ask() -> None:
+            try:
+                await pool.mailbox.ask(job_for(tmp_path, "slow.pfw"))
+            except WorkerDiedError as error:
+                failures.append(str(error))
+
+        asking.start_soon(ask)
+        worker = psutil.Process((await pids(pool))[0])
+        server = worker.parent()
+        assert server is not None
+        assert server.num_threads() == 1  # else a fork could inherit a lock that nobody frees
+        server.kill()
+        answer = await pool.mailbox.ask(job_for(tmp_path, "good.pfw"))
+        assert isinstance(answer.outcomes[0], ParsedOutcome)
+        assert not psutil.wait_procs([worker], timeout=10)[1]
+    assert "ended with the process that forks workers" in failures[0]
+
+
+async def test_a_worker_keeps_no_descriptor_of_another(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    async with running(3) as pool, anyio.create_task_group() as tasks:
+        for _ in range(12):
+            tasks.start_soon(pool.mailbox.ask, job_for(tmp_path, "a.pfw"))
+        numbers = [len(channels_of(pid)) for pid in await pids(pool)]
+        assert len(set(numbers)) == 1
+
+
+def channels_of(pid: int) -> list[str]:
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # a trace that was read
+            found.append(os.readlink(descriptor))
+    return [name for name in found if name.startswith(("socket:", "pipe:"))]
 
 
 PROGRAM = """
 import sys
 import anyio
 from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.worker_process import ForkServer
 from tests.actors.test_parser_pool import job_for, pids
 from pathlib import Path
 
 async def main():
-    pool = ParserPool(1)
+    pool = ParserPool(1, ForkServer())
     async with anyio.create_task_group() as tasks:
         await pool.start(tasks)
         answer = await pool.mailbox.ask(job_for(Path(sys.argv[1]), "a.pfw"))
-        print(pids(pool)[0], answer.outcomes[0].parsed.segments[0].complete_events, flush=True)
+        events = answer.outcomes[0].parsed.segments[0].complete_events
+        print((await pids(pool))[0], events, flush=True)
         if "stay" in sys.argv:
             await anyio.sleep_forever()
         await pool.stop()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pyarrow.compute as pc
 
 from dftindexd.client import Client, connect
@@ -116,7 +117,7 @@ class Harness:
             driver = threading.Thread(target=self._drive, args=(client,))
             driver.start()
             self._let_live(process)
-            workers = _children_of(process.pid)
+            workers = _descendants_of(process.pid)
             victim = self._random.choice(("daemon", "daemon", "worker", "both"))
             if victim == "worker" and workers:
                 self.report.workers += 1
@@ -246,11 +247,12 @@ def _answered(client: Client, path: Path) -> Totals:
     )
 
 
-def _children_of(pid: int) -> list[int]:
-    with suppress(OSError):
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return []
+def _descendants_of(pid: int) -> list[int]:
+    """Return the workers and what forks them."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _kill(pids: Sequence[int]) -> None:
