@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.compare [--megabytes 725] [--runs 3] [--only NAME]`` makes its traces with
 the generators of dftracer-utils, indexes them with each product in new processes, one after the
-other, and prints for each kind of work the median seconds and the ratio of the pairs.
+other, and prints for each kind of work the median seconds and the ratio of the pairs. Peak memory
+is from a run of its own each, since looking at it stops those that run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +41,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Run:
-    """One indexing: seconds, traces ready, and the peak of the summed PSS in bytes."""
+    """One indexing: seconds, and traces ready."""
 
     seconds: float
     ready: int
-    peak_bytes: int
 
 
 def generate(version: str, folder: Path, *options: str) -> None:
@@ -122,22 +123,38 @@ WORKS = (
 )
 
 
-def index_once(product: str, python: str, traces: Path, tiers: str = "all") -> Run:
-    """Index *traces* into a new store in a new process."""
+@contextmanager
+def indexing(
+    product: str, python: str, traces: Path, tiers: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Index *traces* into a new store in a new process, which runs meanwhile."""
     with tempfile.TemporaryDirectory(prefix="dftindexd-bench-") as index_dir:
-        process = subprocess.Popen(
+        yield subprocess.Popen(
             [python, "-P", _INDEX_ONCE, product, traces, index_dir, tiers],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        memory = PeakMemory(process.pid)
+
+
+def index_once(product: str, python: str, traces: Path, tiers: str = "all") -> Run:
+    """Index *traces* and wait for it."""
+    with indexing(product, python, traces, tiers) as process:
         output, _ = process.communicate()
-        peak = memory.stop()
         if process.returncode:
             raise SystemExit(f"error: {product} ended with status {process.returncode}")
         seconds, ready = output.split()[-2:]
-        return Run(float(seconds), int(ready), peak)
+        return Run(float(seconds), int(ready))
+
+
+def peak_megabytes(product: str, python: str, traces: Path, tiers: str = "all") -> int:
+    """Index *traces* and return the peak of the summed PSS of all processes."""
+    with (
+        indexing(product, python, traces, tiers) as process,
+        PeakMemory(process.pid) as memory,
+    ):
+        process.communicate()
+        return memory.stop() >> 20
 
 
 def compare(work: Work, megabytes: float, runs: int) -> str:
@@ -146,17 +163,15 @@ def compare(work: Work, megabytes: float, runs: int) -> str:
         traces = Path(name)
         work.make(traces, megabytes)
         python = str(reference_python(work.version))
+        sides = (("dftracer-utils", python), ("dftindexd", sys.executable))
         pairs = [
-            (
-                index_once("dftracer-utils", python, traces, work.tiers),
-                index_once("dftindexd", sys.executable, traces, work.tiers),
-            )
+            [index_once(product, python, traces, work.tiers) for product, python in sides]
             for _ in range(runs)
         ]
+        peaks = [peak_megabytes(product, python, traces, work.tiers) for product, python in sides]
     if any(theirs.ready != ours.ready for theirs, ours in pairs):
         raise SystemExit(f"error: {work.name}: not as many traces ready: {pairs}")
     ratios = [theirs.seconds / ours.seconds for theirs, ours in pairs]
-    peaks = [max(run.peak_bytes for run in side) >> 20 for side in zip(*pairs, strict=True)]
     return (
         f"| {work.name} | {work.version} | {statistics.median(t.seconds for t, _ in pairs):.2f} "
         f"| {statistics.median(o.seconds for _, o in pairs):.2f} "

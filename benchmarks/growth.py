@@ -1,7 +1,7 @@
 """How time and memory grow with the size of a trace: ``python -m benchmarks.growth``.
 
 Each size is four traces of many members; each is indexed by a new process into a new store. Text is
-what ``--megabytes`` counts; memory is the peak of the summed PSS of all processes.
+what ``--megabytes`` counts; memory is the peak of the summed PSS of all processes, of a run of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.compare import index_once, make_many_members_v2
+from benchmarks.compare import index_once, make_many_members_v2, peak_megabytes
 
 
 def main() -> None:
@@ -26,9 +26,10 @@ def main() -> None:
             traces = Path(name)
             make_many_members_v2(traces, megabytes)
             run = index_once("dftindexd", sys.executable, traces)
+            peak = peak_megabytes("dftindexd", sys.executable, traces)
         print(
             f"| {megabytes:.0f} | {run.seconds:.2f} | {megabytes / 1000 / run.seconds:.2f} "
-            f"| {run.peak_bytes >> 20} |",
+            f"| {peak} |",
             flush=True,
         )
 
