@@ -1,7 +1,8 @@
 """How time and memory grow with the size of a trace: ``python -m benchmarks.growth``.
 
 Each size is four traces of many members; each is indexed by a new process into a new store. Text is
-what ``--megabytes`` counts; memory is the peak of the summed PSS of all processes, of a run of its own.
+what ``--megabytes`` counts; memory is the peak of the summed PSS of all processes, in a run of its
+own.
 """
 
 from __future__ import annotations
