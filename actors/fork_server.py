@@ -79,7 +79,13 @@ class _Nursery:
 
     def _fork(self, number: int, connection: int, pipe: int) -> None:
         server = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # there are too many processes: who closes the pipe without a word says so
+            traceback.print_exc()
+            os.close(connection)
+            os.close(pipe)
+            return
         if not pid:
             self._work(server, connection, pipe)
         os.close(connection)

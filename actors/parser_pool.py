@@ -85,7 +85,7 @@ class ParserWorker(Actor):
         if self._process is None:
             return "a parser worker never started"
         code = await anyio.to_thread.run_sync(self._process.wait)
-        return f"parser worker {self._pid} {_ending(code)}"
+        return f"parser worker {self._pid or 'without a process'} {_ending(code)}"
 
     async def finalize(self, status: ExitStatus, context: ActorContext) -> None:
         if self._stream is not None:
@@ -104,7 +104,7 @@ class ParserWorker(Actor):
 
 def _ending(code: int | None) -> str:
     if code is None:
-        return "ended with the process that forks workers"
+        return "could not be forked, or ended with the process that forks workers"
     return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
 

@@ -109,7 +109,7 @@ class WorkerProcess:
 
     def wait(self) -> int | None:
         """Wait for its end; return its exit status, the negated signal that killed it, ``None`` if
-        the fork server died with it."""
+        it could not be forked or the fork server died with it."""
         if self._status is None:
             told = os.read(self._end, END.size)
             self._status = os.waitstatus_to_exitcode(*END.unpack(told)) if told else None
