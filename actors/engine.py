@@ -19,6 +19,7 @@ import msgspec
 from dftindexd.actors.commands import Compact, CompactResult
 from dftindexd.actors.kernel_compiler import KernelCompiler
 from dftindexd.actors.log import get_log
+from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions
@@ -43,11 +44,13 @@ _MOST_REBUILDS = 8
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine runs; ``workers`` is the number of parser processes."""
+    """How an engine runs; ``workers`` is the number of parser processes, ``open_stores`` how many
+    stores stay open while nobody uses them."""
 
     state_dir: str
     owner: str
     workers: int
+    open_stores: int = MOST_OPEN
     root: RootOptions = RootOptions()
 
 
@@ -68,6 +71,7 @@ class Engine:
         """Roots that could not be opened at the start, with the reason."""
         self.pool = ParserPool(options.workers, workers)
         self.kernel = KernelCompiler()
+        self.stores = OpenStores(options.open_stores)
         self._tasks = tasks
         self._readers = anyio.CapacityLimiter(_READ_THREADS)
         self._roots_lock = anyio.Lock()
@@ -111,6 +115,7 @@ class Engine:
             options or self.options.root,
             owner=self.options.owner,
             pool=self.pool,
+            stores=self.stores,
             tasks=self._tasks,
         )
 
@@ -219,9 +224,10 @@ class Engine:
 
     async def read(self, root: Root, function: Callable[[StoreView], T]) -> tuple[int, T]:
         """Run *function* in a thread on the store of *root*; return the generation it saw too."""
-        with root.handle.view() as view:
-            answer = await anyio.to_thread.run_sync(function, view, limiter=self._readers)
-            return view.registry.generation, answer
+        async with root.in_use():
+            with root.handle.view() as view:
+                answer = await anyio.to_thread.run_sync(function, view, limiter=self._readers)
+                return view.registry.generation, answer
 
     async def answer(
         self, root: Root, below: bytes, function: Callable[[StoreView], T]
@@ -247,8 +253,9 @@ class Engine:
         """Have the store of *root* delete what nobody reads and give the room back; *now* deletes
         also what is within its retention."""
         await root.merge()
-        result = await root.store.ask(Compact(now=now))
-        await root.handle.reclaim()
+        async with root.in_use():
+            result = await root.store.ask(Compact(now=now))
+            await root.handle.reclaim()
         return result
 
     def supervisors(self) -> Sequence[Supervisor]:

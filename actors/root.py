@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,6 +13,7 @@ from dftindexd.actors.actor import Quit, Shutdown
 from dftindexd.actors.commands import StoreCopy, Verify
 from dftindexd.actors.errors import ActorError, MailboxClosedError
 from dftindexd.actors.mailbox import Mailbox
+from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root_state import RootState
 from dftindexd.actors.scheduler import RootOptions, RootScheduler
@@ -52,6 +54,7 @@ class Root:
         *,
         owner: str,
         pool: ParserPool,
+        stores: OpenStores,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.path = path
@@ -72,7 +75,7 @@ class Root:
         self._scheduler = Mailbox(f"scheduler:{os.fsdecode(path)}", _SCHEDULER_CAPACITY)
         self._watcher = Mailbox(f"watcher:{os.fsdecode(path)}", 1)
         self._store_supervisor = Supervisor(
-            self.store.name, lambda: StoreActor(self.handle), self.store
+            self.store.name, lambda: StoreActor(self.handle, stores), self.store
         )
         self._scheduler_supervisor = Supervisor(
             self._scheduler.name, self._new_scheduler, self._scheduler
@@ -147,6 +150,13 @@ class Root:
             raise NotWatchedError(f"{os.fsdecode(path)} is not below {os.fsdecode(self.path)}")
         return path[len(self.path) :].lstrip(b"/")
 
+    def in_use(self) -> AbstractAsyncContextManager[None]:
+        """Have the store open for as long as the context lasts.
+
+        :raises CoreError: it cannot be opened now.
+        """
+        return in_use(self.handle, self.store)
+
     def note_damage(self, error: StoreDamagedError) -> bool:
         """Take in that an answer met damage; return whether it is known whose that is, and thus
         rebuilt."""
@@ -161,11 +171,11 @@ class Root:
         """
         with anyio.move_on_after(PATIENCE_SECONDS):
             while True:
-                await self.handle.wait_open()
+                await self.handle.wait_known()
                 life = self.handle.lives
                 ticket = await self.leave_ticket(path)
                 await ticket.wait()
-                if self.handle.is_open and self.handle.lives == life:
+                if self.handle.is_known and self.handle.lives == life:
                     return
         left = self.state.queued + len(self.state.in_flight)
         raise StoreDamagedError(
@@ -179,7 +189,7 @@ class Root:
         # Late: it takes all that reads tiers, and whoever only indexes never verifies.
         from dftindexd.actors.verification import verify
 
-        async with self._verifying:
+        async with self._verifying, self.in_use():
             return await verify(
                 self.path,
                 self.relative(path),

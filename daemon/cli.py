@@ -11,6 +11,7 @@ import anyio
 import click
 
 from dftindexd import __version__
+from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
@@ -131,6 +132,14 @@ def _state_dir(given: str | None) -> str:
     help="Where all stores together take more, they become read-only.",
 )
 @click.option(
+    "--open-stores",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=MOST_OPEN,
+    show_default=True,
+    help="So many stores stay open; others are closed while nobody uses them.",
+)
+@click.option(
     "--settle",
     type=click.FloatRange(min=0.0),
     default=RootOptions().settle_seconds,
@@ -147,6 +156,7 @@ def run(
     retention: float,
     store_limit: int | None,
     state_limit: int | None,
+    open_stores: int,
     settle: float,
     arguments: tuple[str, ...],
     bloom_rate: float,
@@ -162,6 +172,7 @@ def run(
         socket=os.path.abspath(socket or default_socket_path(os.environ, os.getuid())),
         watch=tuple(map(os.path.abspath, watch)),
         workers=workers or default_workers(),
+        open_stores=open_stores,
         root=RootOptions(
             tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
             settle_seconds=settle,

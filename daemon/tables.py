@@ -145,6 +145,7 @@ def root_status(root: Root) -> RootStatus:
         damaged=len(damage.reasons(registry.sets)),
         repairs=damage.repairs,
         set_aside=tuple(kept_aside(root.store_path)),
+        open=root.handle.is_open,
     )
 
 
