@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from dftindexd.actors.commands import Compact, CompactResult
+from dftindexd.actors.gone_roots import GONE_SECONDS, GoneRoots
 from dftindexd.actors.kernel_compiler import KernelCompiler
 from dftindexd.actors.log import get_log
 from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
@@ -39,18 +40,21 @@ _log = get_log(__name__)
 _READ_THREADS = 4
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+_GONE_LOOK_SECONDS = 60.0
 #: How often an answer waits for damage to be rebuilt: every family of rows may have some.
 _MOST_REBUILDS = 8
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine runs; ``workers`` is the number of parser processes, ``open_stores`` how many
-    stores stay open while nobody uses them."""
+    stores stay open while nobody uses them, ``gone_seconds`` after how long a watched root that was
+    deleted is unwatched and its store deleted."""
 
     state_dir: str
     owner: str
     workers: int
     open_stores: int = MOST_OPEN
+    gone_seconds: float = GONE_SECONDS
     root: RootOptions = RootOptions()
 
 
@@ -72,6 +76,7 @@ class Engine:
         self.pool = ParserPool(options.workers, workers)
         self.kernel = KernelCompiler()
         self.stores = OpenStores(options.open_stores)
+        self._gone = GoneRoots(state_dir.path, options.gone_seconds)
         self._tasks = tasks
         self._readers = anyio.CapacityLimiter(_READ_THREADS)
         self._roots_lock = anyio.Lock()
@@ -116,6 +121,7 @@ class Engine:
             owner=self.options.owner,
             pool=self.pool,
             stores=self.stores,
+            device=self._gone.device_of(path),
             tasks=self._tasks,
         )
 
@@ -175,6 +181,8 @@ class Engine:
             except CoreError as error:
                 _log.error("root_failed", root=os.fsdecode(path), reason=str(error))
                 self.failed_roots[path] = str(error)
+        # Not before: unwatching saves the roots that there are.
+        self._tasks.start_soon(self._unwatch_gone_roots)
 
     async def _try_failed_roots(self) -> None:
         """Try roots that could not be opened again and again: a disk may be well later."""
@@ -187,6 +195,20 @@ class Engine:
             for path in list(self.failed_roots):
                 await self._try_again(path)
             wait = min(2 * wait, _LONGEST_RETRY_SECONDS)
+
+    async def _unwatch_gone_roots(self) -> None:
+        """Unwatch roots that were deleted long ago, and delete their stores."""
+        while True:
+            await anyio.sleep(_GONE_LOOK_SECONDS)
+            followed = [root for root in self.roots.values() if root.options.follow]
+            try:
+                for path in await self._gone.look(followed, {*self.roots, *self.failed_roots}):
+                    root = await self.unwatch(path, purge=True)
+                    _log.warning(
+                        "gone_root_unwatched", root=os.fsdecode(path), store=root.store_path
+                    )
+            except CoreError as error:
+                _log.error("gone_roots_kept", reason=str(error))
 
     async def _try_again(self, path: bytes) -> None:
         async with self._roots_lock:

@@ -56,7 +56,9 @@ class Root:
         pool: ParserPool,
         stores: OpenStores,
         tasks: anyio.abc.TaskGroup,
+        device: int | None = None,
     ) -> None:
+        """Prepare; nothing runs before ``start``. *device* is that on which the root lay last."""
         self.path = path
         self.store_path = store_path
         self.options = options
@@ -68,7 +70,9 @@ class Root:
             retention=options.retention_seconds,
             limits=_limits(store_path, options),
         )
-        self.state = self._new_state()
+        self.state = self._new_state(device)
+        self.gone_since: float | None = None
+        """Since when (seconds since 1970) the root is known to be deleted."""
         self.store = Mailbox(f"store:{os.fsdecode(path)}", _STORE_CAPACITY)
         self._pool = pool
         self._tasks = tasks
@@ -92,12 +96,14 @@ class Root:
         if options.follow:
             self.supervisors.append(self._watcher_supervisor)
 
-    def _new_state(self) -> RootState:
+    def _new_state(self, device: int | None) -> RootState:
         options = self.options
-        return RootState(tiers=options.tiers, settle_seconds=options.settle_seconds)
+        state = RootState(tiers=options.tiers, settle_seconds=options.settle_seconds)
+        state.device = device
+        return state
 
     def _new_scheduler(self) -> RootScheduler:
-        self.state = self._new_state()
+        self.state = self._new_state(self.state.device)
         return RootScheduler(
             self.path,
             self.options,

@@ -354,7 +354,7 @@ class RootScheduler(Actor):
         unresolved: set[bytes] = set()
         if error is not None:
             _log.warning("job_failed", store=self._handle.path, reason=str(error))
-            self._state.rest(paths, now + _RETRY_SECONDS)
+            self._state.retries.rest(paths, now + _RETRY_SECONDS)
             self._give_up_waiting(error)
             unresolved.update(paths)
         quarantines: list[Commit] = []

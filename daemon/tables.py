@@ -146,6 +146,7 @@ def root_status(root: Root) -> RootStatus:
         repairs=damage.repairs,
         set_aside=tuple(kept_aside(root.store_path)),
         open=root.handle.is_open,
+        gone_since=root.gone_since,
     )
 
 

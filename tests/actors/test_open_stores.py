@@ -54,6 +54,10 @@ async def parked(store: Store) -> None:
     store.stores.most = 1
 
 
+def spoil(current: Path) -> None:
+    current.write_bytes(b"MANIFEST-x\n")
+
+
 def locked(path: str) -> bool:
     try:
         os.close(acquire_lock(os.path.join(path, LOCK_FILE), "the test"))
@@ -115,7 +119,7 @@ async def test_a_store_damaged_while_it_was_parked_is_another_one(tmp_path: Path
         await store.mailbox.ask(store.new_write(b"a"))
         lives = store.handle.lives
         await parked(store)
-        Path(store.handle.path, "CURRENT").write_bytes(b"MANIFEST-x\n")
+        spoil(Path(store.handle.path, "CURRENT"))
         async with in_use(store.handle, store.mailbox):
             assert store.handle.lives == lives + 1
             assert store.handle.rebuilding
