@@ -18,6 +18,7 @@ __all__ = (
     "Condemn",
     "Ingest",
     "NoteRebuilt",
+    "Open",
     "ParseJob",
     "ParseResult",
     "ParsedOutcome",
@@ -84,6 +85,10 @@ class Verify(Request[StoreCopy], frozen=True, kw_only=True):
     neither the store nor its writer."""
 
     name: str
+
+
+class Open(Request[None], frozen=True):
+    """Open the store if it is parked. For the control lane; every other command does so, too."""
 
 
 class NoteRebuilt(Request[None], frozen=True):

@@ -17,8 +17,10 @@ import anyio.to_thread
 import msgspec
 
 from dftindexd.actors.commands import Compact, CompactResult
+from dftindexd.actors.gone_roots import GONE_SECONDS, GoneRoots
 from dftindexd.actors.kernel_compiler import KernelCompiler
 from dftindexd.actors.log import get_log
+from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions
@@ -38,16 +40,21 @@ _log = get_log(__name__)
 _READ_THREADS = 4
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+_GONE_LOOK_SECONDS = 60.0
 #: How often an answer waits for damage to be rebuilt: every family of rows may have some.
 _MOST_REBUILDS = 8
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine runs; ``workers`` is the number of parser processes."""
+    """How an engine runs; ``workers`` is the number of parser processes, ``open_stores`` how many
+    stores stay open while nobody uses them, ``gone_seconds`` after how long a watched root that was
+    deleted is unwatched and its store deleted."""
 
     state_dir: str
     owner: str
     workers: int
+    open_stores: int = MOST_OPEN
+    gone_seconds: float = GONE_SECONDS
     root: RootOptions = RootOptions()
 
 
@@ -68,6 +75,8 @@ class Engine:
         """Roots that could not be opened at the start, with the reason."""
         self.pool = ParserPool(options.workers, fork_server)
         self.kernel = KernelCompiler()
+        self.stores = OpenStores(options.open_stores)
+        self._gone = GoneRoots(state_dir.path, options.gone_seconds)
         self._tasks = tasks
         self._readers = anyio.CapacityLimiter(_READ_THREADS)
         self._roots_lock = anyio.Lock()
@@ -111,6 +120,8 @@ class Engine:
             options or self.options.root,
             owner=self.options.owner,
             pool=self.pool,
+            stores=self.stores,
+            device=self._gone.device_of(path),
             tasks=self._tasks,
         )
 
@@ -170,6 +181,8 @@ class Engine:
             except CoreError as error:
                 _log.error("root_failed", root=os.fsdecode(path), reason=str(error))
                 self.failed_roots[path] = str(error)
+        # Not before: unwatching saves the roots that there are.
+        self._tasks.start_soon(self._unwatch_gone_roots)
 
     async def _try_failed_roots(self) -> None:
         """Try roots that could not be opened again and again: a disk may be well later."""
@@ -182,6 +195,20 @@ class Engine:
             for path in list(self.failed_roots):
                 await self._try_again(path)
             wait = min(2 * wait, _LONGEST_RETRY_SECONDS)
+
+    async def _unwatch_gone_roots(self) -> None:
+        """Unwatch roots that were deleted long ago, and delete their stores."""
+        while True:
+            await anyio.sleep(_GONE_LOOK_SECONDS)
+            followed = [root for root in self.roots.values() if root.options.follow]
+            try:
+                for path in await self._gone.look(followed, {*self.roots, *self.failed_roots}):
+                    root = await self.unwatch(path, purge=True)
+                    _log.warning(
+                        "gone_root_unwatched", root=os.fsdecode(path), store=root.store_path
+                    )
+            except CoreError as error:
+                _log.error("gone_roots_kept", reason=str(error))
 
     async def _try_again(self, path: bytes) -> None:
         async with self._roots_lock:
@@ -219,9 +246,10 @@ class Engine:
 
     async def read(self, root: Root, function: Callable[[StoreView], T]) -> tuple[int, T]:
         """Run *function* in a thread on the store of *root*; return the generation it saw too."""
-        with root.handle.view() as view:
-            answer = await anyio.to_thread.run_sync(function, view, limiter=self._readers)
-            return view.registry.generation, answer
+        async with root.in_use():
+            with root.handle.view() as view:
+                answer = await anyio.to_thread.run_sync(function, view, limiter=self._readers)
+                return view.registry.generation, answer
 
     async def answer(
         self, root: Root, below: bytes, function: Callable[[StoreView], T]
@@ -247,8 +275,9 @@ class Engine:
         """Have the store of *root* delete what nobody reads and give the room back; *now* deletes
         also what is within its retention."""
         await root.merge()
-        result = await root.store.ask(Compact(now=now))
-        await root.handle.reclaim()
+        async with root.in_use():
+            result = await root.store.ask(Compact(now=now))
+            await root.handle.reclaim()
         return result
 
     def supervisors(self) -> Sequence[Supervisor]:

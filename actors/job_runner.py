@@ -12,6 +12,7 @@ from dftindexd.actors.commands import Ingest, ParsedOutcome, ParseJob, ParseResu
 from dftindexd.actors.errors import ActorError
 from dftindexd.actors.jobs import FailedStep, Job, Task, removals_of, segments_of
 from dftindexd.actors.mailbox import Mailbox
+from dftindexd.actors.open_stores import in_use
 from dftindexd.actors.parser_pool import WorkerDiedError
 from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.index.errors import CoreError, StoreReadOnlyError
@@ -45,6 +46,14 @@ class JobRunner:
     async def run(self, job: Job) -> JobOutcome:
         """Have a job parsed and committed. What does not come from its traces is not held against
         them: a store that takes nothing, or a pool without workers."""
+        try:
+            # Parked meanwhile, the store would lose what the workers leave in its staging folder.
+            async with in_use(self._handle, self._store):
+                return await self._run(job)
+        except (CoreError, ActorError) as error:
+            return JobOutcome({}, error)
+
+    async def _run(self, job: Job) -> JobOutcome:
         planned = [(task, step) for task in job.tasks for step in task.steps]
         failures: Failures = {}
         try:
@@ -73,8 +82,6 @@ class JobRunner:
             await anyio.to_thread.run_sync(remove_ssts, request.staging, request.stem)
             for task, step in planned:
                 failures.setdefault(task.path, []).append(FailedStep(step, str(error)))
-        except (CoreError, ActorError) as error:
-            return JobOutcome({}, error)
         return JobOutcome(failures)
 
     def _request(self, task: Task, step: Step) -> ParseRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,6 +13,7 @@ from dftindexd.actors.actor import Quit, Shutdown
 from dftindexd.actors.commands import StoreCopy, Verify
 from dftindexd.actors.errors import ActorError, MailboxClosedError
 from dftindexd.actors.mailbox import Mailbox
+from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root_state import RootState
 from dftindexd.actors.scheduler import RootOptions, RootScheduler
@@ -52,8 +54,11 @@ class Root:
         *,
         owner: str,
         pool: ParserPool,
+        stores: OpenStores,
         tasks: anyio.abc.TaskGroup,
+        device: int | None = None,
     ) -> None:
+        """Prepare; nothing runs before ``start``. *device* is that on which the root lay last."""
         self.path = path
         self.store_path = store_path
         self.options = options
@@ -65,14 +70,16 @@ class Root:
             retention=options.retention_seconds,
             limits=_limits(store_path, options),
         )
-        self.state = self._new_state()
+        self.state = self._new_state(device)
+        self.gone_since: float | None = None
+        """Since when (seconds since 1970) the root is known to be deleted."""
         self.store = Mailbox(f"store:{os.fsdecode(path)}", _STORE_CAPACITY)
         self._pool = pool
         self._tasks = tasks
         self._scheduler = Mailbox(f"scheduler:{os.fsdecode(path)}", _SCHEDULER_CAPACITY)
         self._watcher = Mailbox(f"watcher:{os.fsdecode(path)}", 1)
         self._store_supervisor = Supervisor(
-            self.store.name, lambda: StoreActor(self.handle), self.store
+            self.store.name, lambda: StoreActor(self.handle, stores), self.store
         )
         self._scheduler_supervisor = Supervisor(
             self._scheduler.name, self._new_scheduler, self._scheduler
@@ -89,12 +96,14 @@ class Root:
         if options.follow:
             self.supervisors.append(self._watcher_supervisor)
 
-    def _new_state(self) -> RootState:
+    def _new_state(self, device: int | None) -> RootState:
         options = self.options
-        return RootState(tiers=options.tiers, settle_seconds=options.settle_seconds)
+        state = RootState(tiers=options.tiers, settle_seconds=options.settle_seconds)
+        state.device = device
+        return state
 
     def _new_scheduler(self) -> RootScheduler:
-        self.state = self._new_state()
+        self.state = self._new_state(self.state.device)
         return RootScheduler(
             self.path,
             self.options,
@@ -147,6 +156,13 @@ class Root:
             raise NotWatchedError(f"{os.fsdecode(path)} is not below {os.fsdecode(self.path)}")
         return path[len(self.path) :].lstrip(b"/")
 
+    def in_use(self) -> AbstractAsyncContextManager[None]:
+        """Have the store open for as long as the context lasts.
+
+        :raises CoreError: it cannot be opened now.
+        """
+        return in_use(self.handle, self.store)
+
     def note_damage(self, error: StoreDamagedError) -> bool:
         """Take in that an answer met damage; return whether it is known whose that is, and thus
         rebuilt."""
@@ -161,11 +177,11 @@ class Root:
         """
         with anyio.move_on_after(PATIENCE_SECONDS):
             while True:
-                await self.handle.wait_open()
+                await self.handle.wait_known()
                 life = self.handle.lives
                 ticket = await self.leave_ticket(path)
                 await ticket.wait()
-                if self.handle.is_open and self.handle.lives == life:
+                if self.handle.is_known and self.handle.lives == life:
                     return
         left = self.state.queued + len(self.state.in_flight)
         raise StoreDamagedError(
@@ -179,7 +195,7 @@ class Root:
         # Late: it takes all that reads tiers, and whoever only indexes never verifies.
         from dftindexd.actors.verification import verify
 
-        async with self._verifying:
+        async with self._verifying, self.in_use():
             return await verify(
                 self.path,
                 self.relative(path),

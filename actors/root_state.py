@@ -15,7 +15,8 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 from rpds import HashTrieMap
 
-from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, Waiter, removals_of, retry_delay
+from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, Waiter, removals_of
+from dftindexd.actors.retries import Retries
 from dftindexd.actors.seen import Seen
 from dftindexd.index.model import FileStamp, TierConfig, TraceRecord
 from dftindexd.index.reconcile import Action, Needs, Step, needs
@@ -27,6 +28,7 @@ __all__ = ("RootState", "Traces")
 
 _BATCH_TRACES: Final = 64
 _BATCH_BYTES: Final = 8 << 20
+_UNMOUNTED: Final = "it is empty and lies on another file system: its own may not be mounted"
 Traces: TypeAlias = "HashTrieMap[bytes, Sets]"
 
 
@@ -40,6 +42,8 @@ class RootState:
         self.seen_bytes = 0
         self.problems: dict[bytes, str] = {}
         self.root_error = ""
+        self.device: int | None = None
+        """On which the root lies, as a scan of all of it last showed."""
         self.in_flight: dict[bytes, int] = {}
         self.waiters: list[Waiter] = []
         self._urgent: dict[bytes, None] = {}
@@ -47,8 +51,7 @@ class RootState:
         self._removals: dict[bytes, None] = {}
         self._unfinished: dict[bytes, None] = {}
         self._forced: set[bytes] = set()
-        self._attempts: dict[bytes, int] = {}
-        self._rest_until: dict[bytes, float] = {}
+        self.retries = Retries()
         # Paths to be looked at again: what was last seen of them may be older than their record.
         self._doubtful: dict[bytes, None] = {}
         # Paths whose job ended since the look that is on its way began.
@@ -99,7 +102,7 @@ class RootState:
         if stamp is None:
             self.seen.pop(path, None)
             self._forced.discard(path)
-            self._forgive(path)
+            self.retries.forgive(path)
         elif known is None:
             self.seen[path] = Seen(stamp, now, changed=False)
             self._note_directories((path,))
@@ -107,12 +110,8 @@ class RootState:
             self.seen[path] = Seen(stamp, now, changed=True)
             # One that only grew does not lose its record: it may kill a worker at every size.
             if known.stamp.ino != stamp.ino:
-                self._forgive(path)
+                self.retries.forgive(path)
         return self.evaluate(path, traces, now=now, wall_ns=wall_ns)
-
-    def _forgive(self, path: bytes) -> None:
-        self._attempts.pop(path, None)
-        self._rest_until.pop(path, None)
 
     @property
     def doubtful(self) -> Collection[bytes]:
@@ -130,6 +129,9 @@ class RootState:
 
         It changes nothing and may run in another thread, beside anything but another look.
         """
+        gone = self._maybe_gone(scan, traces)
+        if gone and not scan.stamps and self.device not in (None, scan.device):
+            return replace(scan, root_error=scan.root_error or _UNMOUNTED), []
         changed = {
             path: stamp
             for path, stamp in scan.stamps.items()
@@ -139,7 +141,7 @@ class RootState:
             or path in self._forced
             or path in self._doubtful
         }
-        return replace(scan, stamps=changed), self._maybe_gone(scan, traces)
+        return replace(scan, stamps=changed), gone
 
     def apply(
         self, scan: Scan, gone: Iterable[bytes], traces: Traces, *, now: float, wall_ns: int
@@ -154,6 +156,8 @@ class RootState:
             self._knows_store = True
             self._note_directories(traces)
         self.root_error = ""
+        if not scan.directory:
+            self.device = scan.device
         self.problems = {
             path: reason for path, reason in self.problems.items() if not scan.covers(path)
         } | scan.problems
@@ -214,7 +218,7 @@ class RootState:
         """Have *paths* parsed anew, whatever the store holds of them."""
         for path in paths:
             if path in self.seen:
-                self._forgive(path)
+                self.retries.forgive(path)
                 self._forced.add(path)
                 self._urgent[path] = None
 
@@ -291,7 +295,7 @@ class RootState:
     def _task(self, path: bytes, needed: Needs) -> Task:
         """Return the task of a trace. One that failed before takes its parses one at a time, so
         that a set that cannot be built does not cost the others."""
-        attempt, forced = self._attempts.get(path, 0), path in self._forced
+        attempt, forced = self.retries.attempts(path), path in self._forced
         steps = needed.steps[-1:] if attempt and not forced else needed.steps
         return Task(
             path=path,
@@ -306,7 +310,7 @@ class RootState:
     def _ready(self, now: float) -> Iterator[bytes]:
         for group in (self._urgent, self._queue):
             for path in group:
-                if path in self.in_flight or self._rest_until.get(path, now) > now:
+                if path in self.in_flight or self.retries.rests(path, now):
                     continue
                 yield path
 
@@ -334,8 +338,7 @@ class RootState:
         """Note that *steps* of *task* failed; return the quarantine commits if that was once too
         often."""
         attempt = task.attempt + 1
-        self._attempts[task.path] = attempt
-        self._rest_until[task.path] = now + retry_delay(attempt)
+        self.retries.failed(task.path, attempt, now)
         if attempt < MAX_ATTEMPTS:
             return []
         return [
@@ -356,10 +359,6 @@ class RootState:
         """Note that a worker found no file; only another look can tell whether there is one now."""
         self._doubtful[task.path] = None
 
-    def rest(self, paths: Iterable[bytes], until: float) -> None:
-        """Leave *paths* in the queue but take none of them before *until*."""
-        self._rest_until.update(dict.fromkeys(paths, until))
-
     def finished(
         self, job: Job, traces: Traces, *, unresolved: frozenset[bytes], now: float, wall_ns: int
     ) -> None:
@@ -377,7 +376,7 @@ class RootState:
             self._since_look.add(path)
             built = [find_set(sets, step.tiers) for step in task.steps]
             if task.whole and all(one is not None and not one.quarantined for one in built):
-                self._forgive(path)
+                self.retries.forgive(path)
             if seen is not None and any(one and one.stamp != seen.stamp for one in built):
                 # The worker and the last look saw different sizes; which was later only the disk
                 # can tell.

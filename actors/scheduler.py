@@ -28,6 +28,7 @@ from dftindexd.actors.jobs import Job, removals_of
 from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.merging import Merging
+from dftindexd.actors.open_stores import in_use
 from dftindexd.actors.rebuilding import end_rebuilding
 from dftindexd.actors.root_state import RootState, Traces
 from dftindexd.actors.store_handle import RETENTION_SECONDS, StoreHandle
@@ -166,7 +167,8 @@ class RootScheduler(Actor):
 
     async def _reclaim(self) -> None:
         try:
-            await self._handle.reclaim()
+            async with in_use(self._handle, self._store):
+                await self._handle.reclaim()
         except CoreError as error:
             _log.warning("reclaim_failed", store=self._handle.path, reason=str(error))
 
@@ -331,7 +333,7 @@ class RootScheduler(Actor):
     def _settle_satisfied(self) -> None:
         if self._store.closed:
             self._give_up_waiting(self._interrupted())
-        if not self._handle.is_open or self._handle.condemned:
+        if not self._handle.is_known or self._handle.condemned:
             return  # the next one may lack what this one had
         for waiter in self._state.satisfied(self._handle.registry.traces):
             self._tickets.pop(id(waiter)).settle()
@@ -352,7 +354,7 @@ class RootScheduler(Actor):
         unresolved: set[bytes] = set()
         if error is not None:
             _log.warning("job_failed", store=self._handle.path, reason=str(error))
-            self._state.rest(paths, now + _RETRY_SECONDS)
+            self._state.retries.rest(paths, now + _RETRY_SECONDS)
             self._give_up_waiting(error)
             unresolved.update(paths)
         quarantines: list[Commit] = []

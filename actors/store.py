@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar, assert_never
+from typing import Any, ClassVar, TypeAlias, TypeVar, assert_never
 
 import anyio
 import anyio.from_thread
@@ -27,6 +27,7 @@ from dftindexd.actors.commands import (
     Condemn,
     Ingest,
     NoteRebuilt,
+    Open,
     Remove,
     StoreCopy,
     Verify,
@@ -34,6 +35,7 @@ from dftindexd.actors.commands import (
 )
 from dftindexd.actors.exit_status import ExitStatus
 from dftindexd.actors.log import get_log
+from dftindexd.actors.open_stores import OpenStores
 from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.write_trouble import probe_disk
 from dftindexd.index.errors import CoreError, StoreDamagedError, StoreReadOnlyError
@@ -45,6 +47,7 @@ from dftindexd.index.store.writer import StoreWriter
 __all__ = ("StoreActor",)
 
 T = TypeVar("T")
+StoreCommand: TypeAlias = Write | Ingest | Remove | Compact | Verify | Open | NoteRebuilt | Condemn
 
 _log = get_log(__name__)
 
@@ -62,13 +65,15 @@ class StoreActor(Actor):
     # fail the readers, and leaving it open would lock the next actor out.
     finalize_seconds = float("inf")
 
-    def __init__(self, handle: StoreHandle) -> None:
+    def __init__(self, handle: StoreHandle, stores: OpenStores) -> None:
         self.name = f"store:{handle.root}"
         self._handle = handle
+        self._stores = stores
         self._thread = anyio.CapacityLimiter(1)
         self._commits = 0
         self._refused = 0
         self._next_vacuum = 0.0
+        self._wake_at = float("inf")
 
     async def _call(self, context: ActorContext, function: Callable[..., T], *args: Any) -> T:
         with context.protect():
@@ -88,16 +93,15 @@ class StoreActor(Actor):
 
         self._handle.writer = self._writer = await self._call(context, open_store)
         self._handle.condemned = ""
+        self._stores.opened(self._handle)
         if self._writer.rebuilding:
             _log.warning(
                 "store_rebuilding", store=self._handle.path, reason=self._writer.rebuilding
             )
 
-    async def handle(
-        self,
-        message: Write | Ingest | Remove | Compact | Verify | NoteRebuilt | Condemn,
-        context: ActorContext,
-    ) -> Any:
+    async def handle(self, message: StoreCommand, context: ActorContext) -> Any:
+        self._handle.note_use()
+        await self._wake(context)
         if self._handle.writer is None:
             raise StoreReadOnlyError(self._handle.read_only)
         try:
@@ -117,11 +121,7 @@ class StoreActor(Actor):
         _log.warning("store_condemned", store=self._handle.path, reason=reason)
         return ActorExit(ExitStatus.FAILURE)
 
-    async def _do(
-        self,
-        message: Write | Ingest | Remove | Compact | Verify | NoteRebuilt | Condemn,
-        context: ActorContext,
-    ) -> Any:
+    async def _do(self, message: StoreCommand, context: ActorContext) -> Any:
         match message:
             case Write():
                 rows, commits = message.rows, message.commits
@@ -145,6 +145,8 @@ class StoreActor(Actor):
             case Verify():
                 path = await self._call(context, self._writer.copy, message.name)
                 return StoreCopy(path=path, registry=self._writer.registry)
+            case Open():
+                return None
             case NoteRebuilt():
                 return await self._call(context, self._writer.note_rebuilt)
             case Condemn():
@@ -208,6 +210,10 @@ class StoreActor(Actor):
         return deleted
 
     async def tick(self, context: ActorContext) -> None:
+        if self._handle.is_parked:
+            if time.time() >= self._wake_at:
+                await self._wake(context)
+            return
         if self._writer.rocks.condemned:  # by a compaction, which this actor does not run
             raise self._condemned(self._writer.rocks.condemned)
         try:
@@ -215,6 +221,32 @@ class StoreActor(Actor):
         except StoreDamagedError as error:
             self._end_if_condemned(error)
             raise
+        if self._stores.is_surplus(self._handle) and not context.mailbox:
+            await self._park(context)
+
+    async def _park(self, context: ActorContext) -> None:
+        """Close the store until somebody uses it, or what it dropped is to be deleted."""
+        self._wake_at = self._writer.oldest_garbage + self._handle.retention
+        self._next_vacuum = 0.0
+        self._handle.is_parked = True
+        await self._close(context)
+        _log.info("store_parked", store=self._handle.path)
+
+    async def _wake(self, context: ActorContext) -> None:
+        """Open the store if it is parked; what keeps it from that is told by its state: the disk's
+        trouble as that of any write, anything else by the end of this actor."""
+        handle = self._handle
+        if not handle.is_parked:
+            return
+        try:
+            await self.initialize(context)
+        except StoreReadOnlyError as error:
+            handle.is_parked = False
+            handle.trouble.failed(str(error))
+            raise
+        except CoreError as error:
+            _log.warning("store_not_opened", store=handle.path, reason=str(error))
+            raise ActorExit(ExitStatus.FAILURE) from error
 
     async def _look_after(self, context: ActorContext) -> None:
         if self._handle.read_only:
@@ -252,6 +284,7 @@ class StoreActor(Actor):
 
     async def _close(self, context: ActorContext) -> None:
         writer, self._handle.writer = self._writer, None
+        self._stores.closed(self._handle)
         if self._handle.reclaiming:
             await self._call(context, writer.rocks.interrupt)
         with context.protect():

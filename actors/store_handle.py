@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Final
 
 import anyio
@@ -29,6 +30,8 @@ RETENTION_SECONDS: Final = 3600.0
 
 #: So many deleted segments are worth a compaction.
 _LEAST_RECLAIMED: Final = 256
+
+_uses = count(1)
 
 
 class StoreView(msgspec.Struct, frozen=True):
@@ -77,6 +80,11 @@ class StoreHandle:
         self.reclaim_wanted = False
         self.over_limit = False
         """Whether the store takes more room than it may; what frees some is let in."""
+        self.is_parked = False
+        """Whether the store is closed because nobody uses it, until somebody does."""
+        self.last_use = next(_uses)
+        """Which use of any store was the last of this one."""
+        self._users = 0
         self._writer: StoreWriter | None = None
         self._last: Registry | None = None
         self._readers: Counter[int] = Counter()
@@ -99,10 +107,15 @@ class StoreHandle:
             self._last = self._writer.registry
             self.last_epoch = self._writer.epoch
         self._writer = writer
-        if writer is not None:
+        if writer is None:
+            return
+        if self.is_parked and self._last is not None and _shows(writer, self._last):
+            writer.registry = self._last  # what is known of its very records still holds
+        else:
             self.lives += 1
             self.damage.forget()
-            self._opened.set()
+        self.is_parked = False
+        self._opened.set()
 
     @property
     def registry(self) -> Registry:
@@ -116,8 +129,32 @@ class StoreHandle:
 
     @property
     def is_open(self) -> bool:
-        """Whether the store can be read now: not between two lives of its actor."""
+        """Whether the store is open now."""
         return self._writer is not None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what is known of the store holds: not between two lives of its actor."""
+        return self.is_open or self.is_parked
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the store may be parked: nobody uses or reads it, and it is well."""
+        return not (self._users or self._readers or self.read_only or self.rebuilding)
+
+    def note_use(self) -> None:
+        """Note that the store is used now."""
+        self.last_use = next(_uses)
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Keep the store from being parked for as long as the context lasts."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self.note_use()
 
     @property
     def rebuilding(self) -> str:
@@ -187,9 +224,9 @@ class StoreHandle:
         anyio.from_thread.check_cancelled()
         return self._writer is None
 
-    async def wait_open(self) -> None:
-        """Wait until the store can be read: not between two lives of its actor."""
-        while self._writer is None:
+    async def wait_known(self) -> None:
+        """Wait for the next life of the store's actor, if it is between two."""
+        while not self.is_known:
             self._opened = anyio.Event()
             await self._opened.wait()
 
@@ -198,3 +235,8 @@ class StoreHandle:
         while self._readers:
             self._unread = anyio.Event()
             await self._unread.wait()
+
+
+def _shows(writer: StoreWriter, registry: Registry) -> bool:
+    """Return whether a store that was opened again is as it was when it was closed."""
+    return writer.registry.generation == registry.generation and not writer.rebuilding

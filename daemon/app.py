@@ -14,6 +14,8 @@ import structlog
 
 from dftindexd import __version__
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.gone_roots import GONE_SECONDS
+from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.daemon.notify import notify
 from dftindexd.daemon.request_path import request_path
@@ -34,6 +36,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     watch: tuple[str, ...] = ()
     workers: int = 2
+    open_stores: int = MOST_OPEN
+    gone_seconds: float = GONE_SECONDS
     root: RootOptions = RootOptions()
 
 
@@ -53,6 +57,8 @@ async def run_daemon(options: RunOptions) -> None:
         state_dir=options.state_dir,
         owner=f"dftindexd pid {os.getpid()}, socket {options.socket}",
         workers=options.workers,
+        open_stores=options.open_stores,
+        gone_seconds=options.gone_seconds,
         root=options.root,
     )
     with socket_lock(options.socket) as lock:

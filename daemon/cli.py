@@ -11,6 +11,8 @@ import anyio
 import click
 
 from dftindexd import __version__
+from dftindexd.actors.gone_roots import GONE_SECONDS
+from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
@@ -30,6 +32,7 @@ __all__ = ("main",)
 
 T = TypeVar("T")
 
+_DAY_SECONDS = 86_400.0
 _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
 
@@ -131,6 +134,22 @@ def _state_dir(given: str | None) -> str:
     help="Where all stores together take more, they become read-only.",
 )
 @click.option(
+    "--open-stores",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=MOST_OPEN,
+    show_default=True,
+    help="So many stores stay open; others are closed while nobody uses them.",
+)
+@click.option(
+    "--gone-retention",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="DAYS",
+    default=GONE_SECONDS / _DAY_SECONDS,
+    show_default=True,
+    help="A root that was deleted so long ago is unwatched and its index deleted.",
+)
+@click.option(
     "--settle",
     type=click.FloatRange(min=0.0),
     default=RootOptions().settle_seconds,
@@ -147,6 +166,8 @@ def run(
     retention: float,
     store_limit: int | None,
     state_limit: int | None,
+    open_stores: int,
+    gone_retention: float,
     settle: float,
     arguments: tuple[str, ...],
     bloom_rate: float,
@@ -162,6 +183,8 @@ def run(
         socket=os.path.abspath(socket or default_socket_path(os.environ, os.getuid())),
         watch=tuple(map(os.path.abspath, watch)),
         workers=workers or default_workers(),
+        open_stores=open_stores,
+        gone_seconds=gone_retention * _DAY_SECONDS,
         root=RootOptions(
             tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
             settle_seconds=settle,

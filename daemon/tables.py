@@ -145,6 +145,8 @@ def root_status(root: Root) -> RootStatus:
         damaged=len(damage.reasons(registry.sets)),
         repairs=damage.repairs,
         set_aside=tuple(kept_aside(root.store_path)),
+        open=root.handle.is_open,
+        gone_since=root.gone_since,
     )
 
 

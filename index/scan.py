@@ -26,7 +26,8 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     ``recursive`` false one look at what lies in it.
 
     ``problems`` has each directory or trace that could not be looked at, with the reason;
-    ``root_error`` says why the root itself could not be; then nothing else is said.
+    ``root_error`` says why the root itself could not be; then nothing else is said. ``device`` is
+    that of the root, if it could.
     """
 
     directory: bytes
@@ -34,6 +35,7 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     recursive: bool = True
     problems: dict[bytes, str] = {}
     root_error: str = ""
+    device: int | None = None
 
     def covers(self, path: bytes) -> bool:
         """Return whether the scan would have shown a trace at *path*."""
@@ -106,6 +108,7 @@ def scan_tree(root: bytes, directory: bytes = b"", *, recursive: bool = True) ->
         recursive=recursive,
         problems=problems,
         root_error=root_error,
+        device=None if isinstance(before, str) else before[0],
     )
 
 

@@ -100,7 +100,9 @@ class RootStatus(_Reply, frozen=True):
     ``damaged`` is how many traces are known to be damaged in the store and not rebuilt yet,
     ``repairs`` how many were rebuilt because of damage. ``set_aside`` are the stores that were
     damaged as a whole: they are kept until somebody deletes them. Of the ``valid_lines``,
-    ``fast_lines`` were read by the compiled kernel, the others by the slower reference.
+    ``fast_lines`` were read by the compiled kernel, the others by the slower reference. ``open``:
+    its store is open; one that nobody used for a while is closed and opened for the next answer.
+    ``gone_since``: when its directory was found deleted (seconds since 1970).
     """
 
     root: str
@@ -123,6 +125,8 @@ class RootStatus(_Reply, frozen=True):
     set_aside: tuple[str, ...] = ()
     valid_lines: int = 0
     fast_lines: int = 0
+    open: bool = True
+    gone_since: float | None = None
 
 
 class StatusResult(_Reply, frozen=True):

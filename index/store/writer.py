@@ -244,6 +244,12 @@ class StoreWriter:
         """How many segments were dropped and still take room."""
         return len(self._garbage) + len(self._orphans)
 
+    @property
+    def oldest_garbage(self) -> float:
+        """When the first of the segments that are still there was dropped (seconds since 1970),
+        infinity where there is none."""
+        return min((when for _, when in self._garbage.values()), default=float("inf"))
+
     def new_segment_id(self, run: int = 1) -> int:
         """Return the first of *run* ids that no segment of this store ever had."""
         first = self._serial + 1

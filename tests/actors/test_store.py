@@ -13,6 +13,7 @@ from dftindexd.actors.actor import Shutdown
 from dftindexd.actors.commands import Compact, Ingest, Write
 from dftindexd.actors.errors import MailboxClosedError
 from dftindexd.actors.mailbox import Mailbox
+from dftindexd.actors.open_stores import OpenStores
 from dftindexd.actors.store import StoreActor
 from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.supervisor import Supervisor
@@ -29,10 +30,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left", "no_lea
 class Store:
     """A running store actor."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stores: OpenStores | None = None) -> None:
+        self.stores = stores or OpenStores()
         self.handle = StoreHandle(str(path / "store"), "/traces", "the test")
         self.mailbox = Mailbox("store", 16)
-        self.supervisor = Supervisor("store", lambda: StoreActor(self.handle), self.mailbox)
+        self.supervisor = Supervisor(
+            "store", lambda: StoreActor(self.handle, self.stores), self.mailbox
+        )
 
     @property
     def writer(self) -> StoreWriter:
@@ -55,8 +59,8 @@ def no_table(folder: str) -> str:
 
 
 @asynccontextmanager
-async def running(path: Path) -> AsyncIterator[Store]:
-    store = Store(path)
+async def running(path: Path, stores: OpenStores | None = None) -> AsyncIterator[Store]:
+    store = Store(path, stores)
     async with anyio.create_task_group() as tasks:
         await tasks.start(store.supervisor.run)
         yield store

@@ -23,6 +23,7 @@ class World:
         self.disk: dict[bytes, FileStamp] = {}
         self.registry = Registry.of(0, 1, (), tiers)
         self.now = 0.0
+        self.device = 1
         self.workers = workers
         self._tick = 0
         self._segment = 0
@@ -48,7 +49,13 @@ class World:
         self, directory: bytes = b"", problems: dict[bytes, str] | None = None, root_error: str = ""
     ) -> tuple[Scan, list[bytes]]:
         """Return what a look at the disk now shows, compared with what is known now."""
-        scan = Scan(directory=directory, stamps={}, problems=problems or {}, root_error=root_error)
+        scan = Scan(
+            directory=directory,
+            stamps={},
+            problems=problems or {},
+            root_error=root_error,
+            device=self.device,
+        )
         hidden = tuple(path + b"/" for path in scan.problems)
         for path, stamp in self.disk.items():
             if scan.covers(path) and not path.startswith(hidden) and path not in scan.problems:
