@@ -2,22 +2,29 @@
 
 It is started by ``parser_pool`` with this module as its only entry, so that the caller's own
 ``__main__`` is never run, and speaks over one inherited socket: a frame is a length (u32, big
-endian) and a msgpack message, a :class:`ParseJob` in and a :class:`ParseResult` out. It ends when
-the socket closes, and dies with its parent.
+endian) and a msgpack message, a :class:`ParseJob` in and a :class:`ParseResult` out. How far it is
+it tells by memory that it shares. It ends when the socket closes, and dies with its parent.
+
+Linux has priorities of threads, and lowering one again takes a privilege. So jobs for which nobody
+waits are read by a thread of low priority, the others by the main thread; never two at once.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
 
 from dftindexd.actors.child_process import die_with_parent
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
+from dftindexd.actors.meter import JobMeter
+from dftindexd.actors.shared_counts import SharedCounts
 from dftindexd.actors.worker_process import FRAME
 from dftindexd.index.errors import CoreError, StoreReadOnlyError, TraceGoneError
 from dftindexd.index.failpoints import failpoint
@@ -25,21 +32,30 @@ from dftindexd.index.model import ParseRequest
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.store.sst import SstSink
 from dftindexd.index.trace import kernel_cache
+from dftindexd.index.trace.trace_file import Meter
 
-__all__ = ("INLINE_BYTES", "main", "run_job")
+__all__ = ("BACKGROUND_NICENESS", "INLINE_BYTES", "main", "run_job")
+
+#: How much nicer a thread is that reads what nobody waits for. The kernel takes the priority of its
+#: input and output from it, where none is set.
+BACKGROUND_NICENESS: Final = 10
 
 #: Up to this many bytes of rows travel with the result; more go into SST files.
 INLINE_BYTES: Final = 1 << 20
 
 
-def run_job(job: ParseJob, *, use_kernel: bool) -> ParseResult:
+def run_job(job: ParseJob, *, use_kernel: bool, meter: JobMeter | None = None) -> ParseResult:
     """Read every trace of *job*; one that cannot be read does not stop the others."""
     outcomes: list[ParsedOutcome | TraceFailure] = []
     sink = SstSink(job.staging, job.stem)
+    if meter is not None:
+        meter.begin_job()
     try:
         for request in job.requests:
             sink.begin_trace()
-            outcome = _parse(request, sink, use_kernel=use_kernel)
+            if meter is not None:
+                meter.begin_trace(request.resume.c_offset if request.resume is not None else 0)
+            outcome = _parse(request, sink, use_kernel=use_kernel, meter=meter)
             if isinstance(outcome, TraceFailure):
                 sink.drop()
             outcomes.append(outcome)
@@ -59,11 +75,12 @@ def run_job(job: ParseJob, *, use_kernel: bool) -> ParseResult:
 
 
 def _parse(
-    request: ParseRequest, sink: SstSink, *, use_kernel: bool
+    request: ParseRequest, sink: SstSink, *, use_kernel: bool, meter: Meter | None
 ) -> ParsedOutcome | TraceFailure:
     try:
         failpoint("worker:parse:before", request.path)
-        return ParsedOutcome(parsed=parse_trace(request, use_kernel=use_kernel, sink=sink))
+        parsed = parse_trace(request, use_kernel=use_kernel, sink=sink, meter=meter)
+        return ParsedOutcome(parsed=parsed)
     except StoreReadOnlyError:
         raise  # no trace is to blame
     except TraceGoneError as error:
@@ -105,18 +122,30 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
+def _yield_to_others() -> None:
+    """Lower the priority of this thread, and of no other."""
+    os.nice(BACKGROUND_NICENESS)
+
+
+def main(descriptor: int, counts: int, parent: int) -> None:
+    """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies; tell
+    how far each is in the memory *counts*."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _has_kernel()  # before the first job comes: now nobody waits for it
+    meter = JobMeter(SharedCounts(counts))
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
-    with socket.socket(fileno=descriptor) as connection:
+    background = ThreadPoolExecutor(1, initializer=_yield_to_others)
+
+    def run(job: ParseJob) -> bytes:
+        return encoder.encode(run_job(job, use_kernel=_has_kernel(), meter=meter))
+
+    with socket.socket(fileno=descriptor) as connection, background:
         while True:
             (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
             job = decoder.decode(_receive_exactly(connection, size))
-            result = encoder.encode(run_job(job, use_kernel=_has_kernel()))
+            result = run(job) if job.urgent else background.submit(run, job).result()
             try:
                 connection.sendall(FRAME.pack(len(result)) + result)
             except (BrokenPipeError, ConnectionResetError):  # nobody wants it any more

@@ -10,14 +10,20 @@ import os
 import socket
 import struct
 import subprocess
+from contextlib import suppress
 from typing import Final
 
 from dftindexd.actors.child_process import child_command
+from dftindexd.actors.shared_counts import SharedCounts, new_counts
 
 __all__ = ("FRAME", "WorkerProcess")
 
 #: What precedes a message on the socket: its length.
 FRAME: Final = struct.Struct(">I")
+
+#: How long the end of a killed process is waited for: one that waits for a dead file server in the
+#: kernel ends only when that answers, and nobody is to wait for it.
+_KILL_SECONDS: Final = 2.0
 
 
 class WorkerProcess:
@@ -28,18 +34,25 @@ class WorkerProcess:
 
         :raises OSError: it cannot be started.
         """
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    child_command("dftindexd.actors.worker", theirs.fileno(), os.getpid()),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                )
-            except BaseException:
-                self.socket.close()
-                raise
+        descriptor = new_counts()
+        try:
+            self.counts = SharedCounts(descriptor)
+            self.socket, theirs = socket.socketpair()
+            with theirs:
+                shared = (theirs.fileno(), descriptor)
+                try:
+                    self._process = subprocess.Popen(
+                        child_command("dftindexd.actors.worker", *shared, os.getpid()),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        pass_fds=shared,
+                    )
+                except BaseException:
+                    self.socket.close()
+                    self.counts.close()
+                    raise
+        finally:
+            os.close(descriptor)
 
     @property
     def pid(self) -> int:
@@ -51,7 +64,9 @@ class WorkerProcess:
         return self._process.wait()
 
     def kill(self) -> None:
-        """Kill it, if it still runs, and wait for its end."""
+        """Kill it, if it still runs, and wait for its end, but not for ever."""
         self.socket.close()
+        self.counts.close()
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_SECONDS)
