@@ -141,6 +141,9 @@ class Actor(ABC):
     recoverable: ClassVar[tuple[type[Exception], ...]] = ()
     """The exceptions of a handler or a tick after which the actor's state is still sound."""
 
+    explained: ClassVar[tuple[type[Exception], ...]] = ()
+    """The exceptions whose text says all about the actor's end; others are logged with a trace."""
+
     tick_interval: float | None = None
     """Seconds from one tick's end to the next tick, or None for no ticks; more than 0."""
 
@@ -212,7 +215,10 @@ class ActorRun:
             self._log.warning("actor_downstream_closed", error=str(error))
             return Outcome(ExitStatus.DOWNSTREAM_CLOSED, error)
         except Exception as error:  # noqa: BLE001 - logged, and told by the outcome
-            self._log.exception("actor_failed", error_type=type(error).__name__)
+            if isinstance(error, self._actor.explained):
+                self._log.warning("actor_failed", reason=str(error))
+            else:
+                self._log.exception("actor_failed", error_type=type(error).__name__)
             return Outcome(ExitStatus.FAILURE, error)
 
     async def _loop(self) -> ExitStatus:

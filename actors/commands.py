@@ -127,8 +127,10 @@ class ParseResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParseJob(Request[ParseResult], frozen=True, kw_only=True):
-    """Read some traces. SST files go to *staging* under names that begin with *stem*."""
+    """Read some traces. SST files go to *staging* under names that begin with *stem*. Somebody
+    waits for *urgent* ones; the others are read at a low priority."""
 
     requests: tuple[ParseRequest, ...]
     staging: str
     stem: str
+    urgent: bool = False

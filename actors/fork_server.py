@@ -66,44 +66,45 @@ class _Nursery:
                     return
 
     def _obey(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._orders, ORDER.size, 2)
+        data, descriptors, _, _ = socket.recv_fds(self._orders, ORDER.size, 3)
         if not data:
             return False
         order, number = ORDER.unpack(data)
         if order == FORK:
-            connection, pipe = descriptors
-            self._fork(number, connection, pipe)
+            connection, counts, pipe = descriptors
+            self._fork(number, connection, counts, pipe)
         else:
             self._kill(number)
         return True
 
-    def _fork(self, number: int, connection: int, pipe: int) -> None:
+    def _fork(self, number: int, connection: int, counts: int, pipe: int) -> None:
         server = os.getpid()
         try:
             pid = os.fork()
         except OSError:  # there are too many processes: who closes the pipe without a word says so
             traceback.print_exc()
-            os.close(connection)
-            os.close(pipe)
+            for descriptor in (connection, counts, pipe):
+                os.close(descriptor)
             return
         if not pid:
-            self._work(server, connection, pipe)
+            os.close(pipe)
+            self._work(server, connection, counts)
         os.close(connection)
+        os.close(counts)
         handle = os.pidfd_open(pid)
         self._workers[handle] = _Worker(number, pid, handle, pipe)
         self._ready.register(handle, select.POLLIN)
 
-    def _work(self, server: int, connection: int, pipe: int) -> NoReturn:
+    def _work(self, server: int, connection: int, counts: int) -> NoReturn:
         """Be a worker: what is left of the server's own work is not this process's."""
         status = 1
         try:
             die_with_parent(server)
             self._orders.close()
-            os.close(pipe)
             for other in self._workers.values():
                 os.close(other.handle)
                 os.close(other.pipe)
-            worker.serve(connection)
+            worker.serve(connection, counts)
             status = 0
         except Exception:  # noqa: BLE001 - it ends the process, as if it had never been caught
             traceback.print_exc()

@@ -2,12 +2,13 @@
 
 The actors compete for the messages of one mailbox. When a process dies, the job in its hands is
 answered with :class:`WorkerDiedError`, the actor ends, and its supervisor starts another with a new
-process; the other workers and the queued jobs do not notice.
+process; the other workers and the queued jobs do not notice. A process that neither reads nor
+inflates anything for too long hangs, and is killed.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio
 import anyio.abc
@@ -19,13 +20,18 @@ from dftindexd.actors.commands import ParseJob, ParseResult
 from dftindexd.actors.exit_status import ExitStatus
 from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
+from dftindexd.actors.meter import Patience
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor
 from dftindexd.actors.worker_process import FRAME, HELLO, ForkServer, WorkerProcess
 from dftindexd.index.errors import CoreError
 
-__all__ = ("ParserPool", "ParserWorker", "WorkerDiedError")
+__all__ = ("STALL_SECONDS", "ParserPool", "ParserWorker", "WorkerDiedError")
 
 _log = get_log(__name__)
+
+#: After how long without any progress a worker counts as hanging.
+STALL_SECONDS: Final = 60.0
+_LOOKS_PER_STALL: Final = 8
 
 
 class WorkerDiedError(CoreError):
@@ -35,11 +41,17 @@ class WorkerDiedError(CoreError):
 class ParserWorker(Actor):
     """One worker process, forked by *server*. Jobs are :class:`ParseJob` messages."""
 
-    def __init__(self, number: int, server: ForkServer) -> None:
+    explained: ClassVar[tuple[type[Exception], ...]] = (WorkerDiedError,)
+
+    def __init__(
+        self, number: int, server: ForkServer, *, stall_seconds: float = STALL_SECONDS
+    ) -> None:
         self.name = f"parser:{number}"
         self._server = server
         self._process: WorkerProcess | None = None
         self._pid: int | None = None  # known with the first job
+        self._stall_seconds = stall_seconds
+        self._job: ParseJob | None = None
         self._stream: anyio.abc.SocketStream | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ParseResult)
@@ -52,6 +64,7 @@ class ParserWorker(Actor):
         self._stream = await anyio.abc.UNIXSocketStream.from_socket(ours)
 
     async def handle(self, message: ParseJob, context: ActorContext) -> ParseResult:
+        self._job = message
         try:
             with context.protect():
                 return await self._run(message)
@@ -59,6 +72,18 @@ class ParserWorker(Actor):
             raise WorkerDiedError(await self._epitaph()) from error
         except msgspec.MsgspecError as error:
             raise WorkerDiedError(f"a parser worker answered what is no result: {error}") from error
+        finally:
+            self._job = None
+
+    def job_bytes(self, staging: str) -> int:
+        """Return how many bytes of files the job in hand has behind it, if it is for the store that
+        has this folder for *staging*."""
+        if self._job is None or self._job.staging != staging:
+            return 0
+        return self._read_counts()[1]
+
+    def _read_counts(self) -> tuple[int, int]:
+        return (0, 0) if self._process is None else self._process.counts.read()
 
     async def _run(self, job: ParseJob) -> ParseResult:
         stream = self._stream
@@ -78,8 +103,23 @@ class ParserWorker(Actor):
     async def _receive_exactly(self, stream: anyio.abc.SocketStream, size: int) -> bytes:
         parts = bytearray()
         while len(parts) < size:
-            parts += await stream.receive(min(1 << 20, size - len(parts)))
+            parts += await self._receive(stream, min(1 << 20, size - len(parts)))
         return bytes(parts)
+
+    async def _receive(self, stream: anyio.abc.SocketStream, most: int) -> bytes:
+        """Wait for bytes of the answer for as long as the process makes progress.
+
+        :raises WorkerDiedError: it makes none.
+        """
+        patience = Patience(self._stall_seconds, self._read_counts()[0], anyio.current_time())
+        while True:
+            with anyio.move_on_after(self._stall_seconds / _LOOKS_PER_STALL):
+                return await stream.receive(most)
+            if patience.is_over(self._read_counts()[0], anyio.current_time()):
+                raise WorkerDiedError(
+                    f"parser worker {self._pid} made no progress "
+                    f"for {self._stall_seconds:g} s and was killed"
+                )
 
     async def _epitaph(self) -> str:
         if self._process is None:
@@ -91,7 +131,7 @@ class ParserWorker(Actor):
         if self._stream is not None:
             await self._stream.aclose()
         if self._process is not None:
-            self._process.kill()
+            await anyio.to_thread.run_sync(self._process.kill)
         _log.debug("worker_ended", worker=self.name, status=status.value)
 
     def observe(self) -> dict[str, object]:
@@ -118,9 +158,13 @@ class ParserPool:
     They are forked by *server*, which outlives the pool.
     """
 
-    def __init__(self, size: int, server: ForkServer) -> None:
+    def __init__(
+        self, size: int, server: ForkServer, *, stall_seconds: float = STALL_SECONDS
+    ) -> None:
         self.size = size
         self._server = server
+        self._stall_seconds = stall_seconds
+        self._workers: dict[int, ParserWorker] = {}
         self.mailbox = Mailbox("parsers", capacity=2 * size)
         self.supervisors = [self._supervisor(number) for number in range(size)]
         self._scope = anyio.CancelScope()
@@ -128,11 +172,18 @@ class ParserPool:
 
     def _supervisor(self, number: int) -> Supervisor:
         return Supervisor(
-            f"parser:{number}",
-            lambda: ParserWorker(number, self._server),
-            self.mailbox,
-            policy=_RESTARTS,
+            f"parser:{number}", lambda: self._worker(number), self.mailbox, policy=_RESTARTS
         )
+
+    def _worker(self, number: int) -> ParserWorker:
+        worker = self._workers[number] = ParserWorker(
+            number, self._server, stall_seconds=self._stall_seconds
+        )
+        return worker
+
+    def job_bytes(self, staging: str) -> int:
+        """Return how many bytes of files the jobs in hand for one store have behind them."""
+        return sum(worker.job_bytes(staging) for worker in self._workers.values())
 
     @property
     def restarts(self) -> int:

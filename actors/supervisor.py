@@ -212,7 +212,7 @@ class Supervisor:
     async def _wait_to_restart(self, delay: float) -> bool:
         """Return whether there is still something to restart for: the mailbox is open."""
         self.health = Health.RESTARTING
-        self._log.warning(
+        self._log.info(
             "actor_restarting",
             delay_seconds=delay,
             restarts=self.restarts,

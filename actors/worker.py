@@ -2,8 +2,11 @@
 
 It is forked by ``fork_server`` and speaks over one inherited socket: first it says the number of
 its process (u32, big endian), then a frame is a length (the same) and a msgpack message, a
-:class:`ParseJob` in and a :class:`ParseResult` out. It ends when the socket closes, and dies with
-its parent.
+:class:`ParseJob` in and a :class:`ParseResult` out. How far it is it tells by memory that it
+shares. It ends when the socket closes, and dies with its parent.
+
+Linux has priorities of threads, and lowering one again takes a privilege. So jobs for which nobody
+waits are read by a thread of low priority, the others by the main thread; never two at once.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from __future__ import annotations
 import os
 import socket
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, NoReturn
 
 import msgspec
 
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
+from dftindexd.actors.meter import JobMeter
+from dftindexd.actors.shared_counts import SharedCounts
 from dftindexd.actors.worker_process import FRAME, HELLO
 from dftindexd.index.errors import CoreError, StoreReadOnlyError, TraceGoneError
 from dftindexd.index.failpoints import failpoint
@@ -24,21 +30,30 @@ from dftindexd.index.model import ParseRequest
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.store.sst import SstSink
 from dftindexd.index.trace import kernel_cache
+from dftindexd.index.trace.trace_file import Meter
 
-__all__ = ("INLINE_BYTES", "has_kernel", "run_job", "serve")
+__all__ = ("BACKGROUND_NICENESS", "INLINE_BYTES", "has_kernel", "run_job", "serve")
+
+#: How much nicer a thread is that reads what nobody waits for. The kernel takes the priority of its
+#: input and output from it, where none is set.
+BACKGROUND_NICENESS: Final = 10
 
 #: Up to this many bytes of rows travel with the result; more go into SST files.
 INLINE_BYTES: Final = 1 << 20
 
 
-def run_job(job: ParseJob, *, use_kernel: bool) -> ParseResult:
+def run_job(job: ParseJob, *, use_kernel: bool, meter: JobMeter | None = None) -> ParseResult:
     """Read every trace of *job*; one that cannot be read does not stop the others."""
     outcomes: list[ParsedOutcome | TraceFailure] = []
     sink = SstSink(job.staging, job.stem)
+    if meter is not None:
+        meter.begin_job()
     try:
         for request in job.requests:
             sink.begin_trace()
-            outcome = _parse(request, sink, use_kernel=use_kernel)
+            if meter is not None:
+                meter.begin_trace(request.resume.c_offset if request.resume is not None else 0)
+            outcome = _parse(request, sink, use_kernel=use_kernel, meter=meter)
             if isinstance(outcome, TraceFailure):
                 sink.drop()
             outcomes.append(outcome)
@@ -58,11 +73,12 @@ def run_job(job: ParseJob, *, use_kernel: bool) -> ParseResult:
 
 
 def _parse(
-    request: ParseRequest, sink: SstSink, *, use_kernel: bool
+    request: ParseRequest, sink: SstSink, *, use_kernel: bool, meter: Meter | None
 ) -> ParsedOutcome | TraceFailure:
     try:
         failpoint("worker:parse:before", request.path)
-        return ParsedOutcome(parsed=parse_trace(request, use_kernel=use_kernel, sink=sink))
+        parsed = parse_trace(request, use_kernel=use_kernel, sink=sink, meter=meter)
+        return ParsedOutcome(parsed=parsed)
     except StoreReadOnlyError:
         raise  # no trace is to blame
     except TraceGoneError as error:
@@ -104,21 +120,32 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
-def serve(descriptor: int) -> None:
-    """Serve jobs from the socket *descriptor* until it closes."""
+def _yield_to_others() -> None:
+    """Lower the priority of this thread, and of no other."""
+    os.nice(BACKGROUND_NICENESS)
+
+
+def serve(descriptor: int, counts: int) -> None:
+    """Serve jobs from the socket *descriptor* until it closes; tell how far each is in the memory
+    *counts*."""
     with (
         socket.socket(fileno=descriptor) as connection,
+        ThreadPoolExecutor(1, initializer=_yield_to_others) as background,
         suppress(ConnectionResetError, BrokenPipeError),
     ):
-        _serve(connection)
+        _serve(connection, JobMeter(SharedCounts(counts)), background)
 
 
-def _serve(connection: socket.socket) -> NoReturn:
+def _serve(connection: socket.socket, meter: JobMeter, background: ThreadPoolExecutor) -> NoReturn:
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
+
+    def run(job: ParseJob) -> bytes:
+        return encoder.encode(run_job(job, use_kernel=has_kernel(), meter=meter))
+
     connection.sendall(HELLO.pack(os.getpid()))
     while True:
         (size,) = FRAME.unpack(_receive_exactly(connection, FRAME.size))
         job = decoder.decode(_receive_exactly(connection, size))
-        result = encoder.encode(run_job(job, use_kernel=has_kernel()))
+        result = run(job) if job.urgent else background.submit(run, job).result()
         connection.sendall(FRAME.pack(len(result)) + result)

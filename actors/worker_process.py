@@ -7,13 +7,15 @@ are imported: its interpreter then starts beside ours. ``fork_server`` is the ot
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import subprocess
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from dftindexd.actors.child_process import child_command
+from dftindexd.actors.shared_counts import SharedCounts, new_counts
 
 __all__ = ("END", "FORK", "FRAME", "HELLO", "KILL", "ORDER", "ForkServer", "WorkerProcess")
 
@@ -23,14 +25,19 @@ FRAME: Final = struct.Struct(">I")
 #: What a worker says first: the number of its process.
 HELLO: Final = struct.Struct(">I")
 
-#: What the fork server is told: an order, and the number of a worker. To fork, it gets two
-#: descriptors as well: the worker's end of its socket, and the end of a pipe to tell its end by.
+#: What the fork server is told: an order, and the number of a worker. To fork, it gets three
+#: descriptors as well: the worker's end of its socket, the memory to count in how far it is, and
+#: the end of a pipe to tell its end by.
 ORDER: Final = struct.Struct(">cI")
 FORK: Final = b"F"
 KILL: Final = b"K"
 
 #: What is told by that pipe: how the process ended, as ``waitpid`` says.
 END: Final = struct.Struct(">i")
+
+#: How long the end of a killed process is waited for: one that waits for a dead file server in the
+#: kernel ends only when that answers, and nobody is to wait for it.
+_KILL_SECONDS: Final = 2.0
 
 #: Numpy's linear algebra, which no worker uses, else starts a thread a processor when it is
 #: imported; their spinning doubles what the import costs, and threads do not survive a fork.
@@ -93,19 +100,21 @@ class WorkerProcess:
     def __init__(self, orders: socket.socket, number: int) -> None:
         self._orders = orders
         self._number = number
-        self.socket, theirs = socket.socketpair()
-        self._end, told = os.pipe()
-        try:
-            with theirs:
-                order = ORDER.pack(FORK, number)
-                socket.send_fds(orders, [order], [theirs.fileno(), told])
-        except BaseException:
-            self.socket.close()
-            os.close(self._end)
-            raise
-        finally:
-            os.close(told)
         self._status: int | None = None
+        with ExitStack() as ours, ExitStack() as theirs:
+            counts = new_counts()
+            theirs.callback(os.close, counts)
+            self.counts = SharedCounts(counts)
+            ours.callback(self.counts.close)
+            self.socket, connection = socket.socketpair()
+            theirs.enter_context(connection)
+            ours.enter_context(self.socket)
+            self._end, told = os.pipe()
+            theirs.callback(os.close, told)
+            ours.callback(os.close, self._end)
+            order = ORDER.pack(FORK, number)
+            socket.send_fds(orders, [order], [connection.fileno(), counts, told])
+            self._ours = ours.pop_all()
 
     def wait(self) -> int | None:
         """Wait for its end; return its exit status, the negated signal that killed it, ``None`` if
@@ -116,9 +125,10 @@ class WorkerProcess:
         return self._status
 
     def kill(self) -> None:
-        """Kill it, if it still runs, and wait for its end."""
-        self.socket.close()
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died with the fork server
-            self._orders.send(ORDER.pack(KILL, self._number))
-        self.wait()
-        os.close(self._end)
+        """Kill it, if it still runs, and wait for its end, but not for ever."""
+        with self._ours:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it died with the fork server
+                self._orders.send(ORDER.pack(KILL, self._number))
+            waiting = select.poll()
+            waiting.register(self._end, select.POLLIN)
+            waiting.poll(1000 * _KILL_SECONDS)

@@ -54,7 +54,7 @@ from dftindexd.index.trace.members import (
 from dftindexd.index.trace.resume import Place, Places, resume_point, still_matches
 from dftindexd.index.trace.seek_points import SeekPoints, spacing_for
 from dftindexd.index.trace.segment_builder import SegmentBuilder
-from dftindexd.index.trace.trace_file import TraceFile, open_trace
+from dftindexd.index.trace.trace_file import Meter, TraceFile, open_trace
 
 __all__ = ("MOST_HELD", "parse_trace")
 
@@ -83,18 +83,20 @@ def parse_trace(
     use_kernel: bool = True,
     sink: RowSink | None = None,
     most_held: int = MOST_HELD,
+    meter: Meter | None = None,
 ) -> ParsedTrace:
     """Read a trace as *request* says; without the kernel the reference reads every line.
 
     The rows go to *sink*, without one they are part of what is returned. A segment that holds
-    *most_held* distinct texts and groups is followed by another.
+    *most_held* distinct texts and groups is followed by another. *meter* is told all that is read
+    and inflated.
 
     Raises ``TraceGoneError`` if the file is gone, ``OSError`` if it cannot be read. What its bytes
     are never raises: it is told by ``tail``, ``reason`` and the segments' counts and warnings.
     """
     held = HeldRows()
     how = _How(use_kernel, sink or held, most_held)
-    with open_trace(request.path) as file:
+    with open_trace(request.path, meter) as file:
         if request.resume is not None and still_matches(file, request.resume):
             try:
                 return held.add_to(_parse(file, request, request.resume, how))
@@ -204,6 +206,7 @@ class _Pass:
 
     def _take_text(self, piece: bytes) -> None:
         self._uc_offset += len(piece)
+        self._file.meter.note(len(piece), self._file.reached)
         if self._to_drop:
             dropped = piece[: self._to_drop]
             self._to_drop -= len(dropped)

@@ -16,7 +16,7 @@ from typing import Final
 from dftindexd.index.errors import TraceGoneError
 from dftindexd.index.model import FileStamp
 
-__all__ = ("GZIP_MAGIC", "TraceFile", "open_trace")
+__all__ = ("GZIP_MAGIC", "Meter", "TraceFile", "open_trace")
 
 #: The first bytes of a gzip member: the magic and the method "deflate".
 GZIP_MAGIC: Final = b"\x1f\x8b\x08"
@@ -25,14 +25,28 @@ GZIP_MAGIC: Final = b"\x1f\x8b\x08"
 _AT_ONCE: Final = 64 << 10
 
 
+class Meter:
+    """Is told what a parse does while it does it; this one forgets it."""
+
+    __slots__ = ()
+
+    def note(self, work: int, reached: int) -> None:
+        """Take in that *work* more bytes were read or inflated, and up to where in the file."""
+
+
 class TraceFile:
-    """A readable range of bytes: the file behind *fd* up to ``size``."""
+    """A readable range of bytes: the file behind *fd* up to ``size``.
 
-    __slots__ = ("_fd", "_whole", "size", "stamp")
+    ``reached`` is how far it was read, ``meter`` is told so.
+    """
 
-    def __init__(self, fd: int) -> None:
+    __slots__ = ("_fd", "_whole", "meter", "reached", "size", "stamp")
+
+    def __init__(self, fd: int, meter: Meter) -> None:
         status = os.fstat(fd)
         self._fd = fd
+        self.meter = meter
+        self.reached = 0
         self._whole: bytes | None = None
         self.stamp = FileStamp(
             status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -44,6 +58,8 @@ class TraceFile:
         wanted = min(length, self.size - offset)
         if wanted <= 0:
             return b""
+        self.reached = max(self.reached, offset + wanted)
+        self.meter.note(wanted, self.reached)
         if self.size > _AT_ONCE:
             return os.pread(self._fd, wanted, offset)
         if self._whole is None:
@@ -57,7 +73,7 @@ class TraceFile:
 
 
 @contextmanager
-def open_trace(path: bytes) -> Iterator[TraceFile]:
+def open_trace(path: bytes, meter: Meter | None = None) -> Iterator[TraceFile]:
     """Open the trace at *path*.
 
     Raises :class:`TraceGoneError` if nothing is there any more, and ``OSError`` if it cannot be
@@ -70,6 +86,6 @@ def open_trace(path: bytes) -> Iterator[TraceFile]:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fsdecode(path))
-        yield TraceFile(fd)
+        yield TraceFile(fd, meter or Meter())
     finally:
         os.close(fd)

@@ -13,13 +13,15 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
+import msgspec
 import psutil
 import pytest
+import structlog
 
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
 from dftindexd.actors.errors import ActorError
-from dftindexd.actors.parser_pool import ParserPool, WorkerDiedError
-from dftindexd.actors.worker import run_job
+from dftindexd.actors.parser_pool import STALL_SECONDS, ParserPool, WorkerDiedError
+from dftindexd.actors.worker import BACKGROUND_NICENESS, run_job
 from dftindexd.actors.worker_process import ForkServer
 from dftindexd.index.failpoints import VARIABLE
 from dftindexd.index.model import ParseRequest, TierConfig
@@ -59,9 +61,9 @@ async def pids(pool: ParserPool) -> list[int]:
 
 
 @asynccontextmanager
-async def running(size: int) -> AsyncIterator[ParserPool]:
+async def running(size: int, *, stall_seconds: float = STALL_SECONDS) -> AsyncIterator[ParserPool]:
     server = ForkServer()
-    pool = ParserPool(size, server)
+    pool = ParserPool(size, server, stall_seconds=stall_seconds)
     async with anyio.create_task_group() as tasks:
         await pool.start(tasks)
         try:
@@ -325,3 +327,47 @@ def test_workers_serve_an_event_loop_in_a_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join(30)
     assert isinstance(answers[0].outcomes[0], ParsedOutcome)
+
+
+async def test_a_worker_that_makes_no_progress_is_killed_and_its_job_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("good.pfw", "endless.pfw"):
+        write_trace(tmp_path / name, 10)
+    monkeypatch.setenv(VARIABLE, "worker:parse:before=sleep:600@endless")
+    async with running(1, stall_seconds=2.0) as pool:
+        await pool.mailbox.ask(job_for(tmp_path, "good.pfw"))  # by now the worker has started
+        (hanging,) = await pids(pool)
+        with pytest.raises(WorkerDiedError, match="made no progress for 2 s and was killed"):
+            await pool.mailbox.ask(job_for(tmp_path, "endless.pfw"))
+        answer = await pool.mailbox.ask(job_for(tmp_path, "good.pfw"))
+        assert isinstance(answer.outcomes[0], ParsedOutcome)
+        assert not psutil.pid_exists(hanging)
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+async def test_a_worker_reads_at_a_low_priority_what_nobody_waits_for(
+    tmp_path: Path, urgent: bool
+) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    async with running(1) as pool:
+        await pool.mailbox.ask(msgspec.structs.replace(job_for(tmp_path, "a.pfw"), urgent=urgent))
+        (pid,) = await pids(pool)
+        threads = [thread.id for thread in psutil.Process(pid).threads()]
+        found = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    assert found == ({ours} if urgent else {ours, min(19, ours + BACKGROUND_NICENESS)})
+
+
+async def test_a_dead_worker_takes_one_line_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_trace(tmp_path / "a.pfw", 10)
+    monkeypatch.setenv(VARIABLE, "worker:parse:before=kill")
+    with structlog.testing.capture_logs() as logs:
+        async with running(1) as pool:
+            with pytest.raises(WorkerDiedError):
+                await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))
+    (line,) = [entry for entry in logs if entry["log_level"] not in ("debug", "info")]
+    assert "was killed by signal 9" in line["reason"]
+    assert "exc_info" not in line
