@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from dftindexd.actors.worker_process import WorkerProcess
-from dftindexd.compat.selection import Selection, state_dir
+from dftindexd.compat.selection import RULES, Selection, state_dir
 from dftindexd.compat.translation import translated_errors
 from dftindexd.index.model import TierConfig
 from dftindexd.index.tier_sets import Sets
@@ -90,7 +90,7 @@ async def _build(
         state_dir=directory,
         owner=f"an embedded indexer, pid {os.getpid()}",
         workers=len(workers),
-        root=RootOptions(tiers=build.tiers, follow=False, recursive=False),
+        root=RootOptions(tiers=build.tiers, follow=False, recursive=False, rules=RULES),
     )
     selection = build.selection
     async with open_engine(options, workers) as engine:

@@ -44,11 +44,13 @@ __all__ = (
     "VerifyResult",
     "WaitRequest",
     "WaitResult",
+    "WantedBackend",
     "WatchRequest",
     "WatchResult",
 )
 
 AggregationKind: TypeAlias = Literal["events", "profiles", "system"]
+WantedBackend: TypeAlias = Literal["auto", "inotify", "poll"]
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +103,8 @@ class RootStatus(_Reply, frozen=True):
     ``repairs`` how many were rebuilt because of damage. ``set_aside`` are the stores that were
     damaged as a whole: they are kept until somebody deletes them. Of the ``valid_lines``,
     ``fast_lines`` were read by the compiled kernel, the others by the slower reference.
+    ``backend``: how changes are noticed, ``inotify`` or ``poll``. ``include``, ``exclude`` and
+    ``follow_links`` are as the root is watched with.
     """
 
     root: str
@@ -123,6 +127,9 @@ class RootStatus(_Reply, frozen=True):
     set_aside: tuple[str, ...] = ()
     valid_lines: int = 0
     fast_lines: int = 0
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_links: bool = False
 
 
 class StatusResult(_Reply, frozen=True):
@@ -154,9 +161,18 @@ class WatchResult(_Reply, frozen=True):
 
 
 class WatchRequest(Request[WatchResult], frozen=True, kw_only=True, tag="watch"):
-    """Watch a directory tree from now on, also after a restart."""
+    """Watch a directory tree from now on, also after a restart.
+
+    *include* and *exclude* are globs over paths below it, *follow_links* has links followed that
+    lead out of it. If any of these is given they replace what held before, and the directory is a
+    root of its own, even below another.
+    """
 
     path: str
+    backend: WantedBackend | None = None
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    follow_links: bool | None = None
 
 
 class UnwatchResult(_Reply, frozen=True):
