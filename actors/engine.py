@@ -24,7 +24,7 @@ from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions
-from dftindexd.actors.state_dir import StateDir
+from dftindexd.actors.state_dir import StateDir, WatchSettings
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor
 from dftindexd.actors.worker_process import ForkServer
@@ -71,6 +71,8 @@ class Engine:
         self.options = options
         self.state_dir = state_dir
         self.roots: dict[bytes, Root] = {}
+        self.settings: dict[bytes, WatchSettings] = {}
+        """The roots that are watched across restarts, also those that failed, and how."""
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
         self.pool = ParserPool(options.workers, fork_server)
@@ -117,7 +119,7 @@ class Engine:
         return Root(
             path,
             store_path or self.state_dir.store_path(path),
-            options or self.options.root,
+            options or self._options_of(path),
             owner=self.options.owner,
             pool=self.pool,
             stores=self.stores,
@@ -125,18 +127,56 @@ class Engine:
             tasks=self._tasks,
         )
 
-    async def watch(self, path: bytes) -> tuple[Root, bool]:
-        """Watch *path* from now on, also after a restart; return its root and whether it is new."""
+    def _options_of(self, path: bytes) -> RootOptions:
+        settings, options = self.settings.get(path, WatchSettings()), self.options.root
+        backend = settings.backend or options.backend
+        return msgspec.structs.replace(options, backend=backend, rules=settings.rules)
+
+    async def watch(self, path: bytes, settings: WatchSettings | None = None) -> tuple[Root, bool]:
+        """Watch *path* from now on, also after a restart; return its root and whether it is new.
+
+        What a root shows already needs no root of its own, unless it is given *settings*. A root
+        that is there takes *settings* in place of what it had.
+
+        :raises CoreError: it cannot be watched; it is then not remembered, unless it was.
+        """
         covering = self.find_root(path)
-        if covering is not None:
+        if covering is not None and covering.path == path:
+            if settings is None or settings == self.settings.get(path, WatchSettings()):
+                return covering, False
+            return await self._watch_anew(path, settings), False
+        if covering is not None and settings is None and covering.shows(path):
             return covering, False
-        root = await self.add_root(path)
+        before = self.settings.get(path)
+        self.settings[path] = settings or before or WatchSettings()
+        try:
+            root = await self.add_root(path)
+        except BaseException:
+            if before is None:
+                del self.settings[path]
+            else:
+                self.settings[path] = before
+            raise
         self.failed_roots.pop(path, None)
-        self._save_roots()
+        self.state_dir.save_roots(self.settings)
         return root, True
 
-    def _save_roots(self) -> None:
-        self.state_dir.save_roots([*self.roots, *self.failed_roots])
+    async def _watch_anew(self, path: bytes, settings: WatchSettings) -> Root:
+        """Have a root follow other *settings*; its store stays."""
+        async with self._roots_lock:
+            old = self.roots.pop(path)
+            self.settings[path] = settings
+            self.state_dir.save_roots(self.settings)
+            await old.stop_indexing()
+            await old.close_store()
+            root = self._new_root(path)
+            try:
+                await root.start()
+            except CoreError as error:
+                self.failed_roots[path] = str(error)
+                raise
+            self.roots[path] = root
+            return root
 
     async def unwatch(self, path: bytes, *, purge: bool) -> Root:
         """Stop watching the root *path*; *purge* deletes its store, and those set aside for it.
@@ -154,7 +194,8 @@ class Engine:
                     f"{os.fsdecode(path)} is not a watched root",
                     "dftindexd-client status lists the roots",
                 )
-            self._save_roots()
+            self.settings.pop(path, None)
+            self.state_dir.save_roots(self.settings)
             await root.stop_indexing()
             await root.close_store()
             if purge:
@@ -169,13 +210,15 @@ class Engine:
                 f"unwatch without --purge, then look at {root.store_path}",
             )
         del self.failed_roots[path]
-        self._save_roots()
+        self.settings.pop(path, None)
+        self.state_dir.save_roots(self.settings)
         return root
 
     async def restore_roots(self) -> None:
         """Open every root that was watched before; one that cannot be opened is kept, with its
         error, and does not stop the others."""
-        for path in self.state_dir.load_roots():
+        self.settings = self.state_dir.load_roots()
+        for path in list(self.settings):
             try:
                 await self.add_root(path)
             except CoreError as error:
@@ -228,6 +271,14 @@ class Engine:
         """Return the root that *path* is or lies below, the innermost if several."""
         candidates = [root for root in self.roots.values() if root.covers(path)]
         return max(candidates, key=lambda root: len(root.path), default=None)
+
+    def inside(self, root: Root) -> list[bytes]:
+        """Return what other roots are of below *root*, relative to it: there they answer."""
+        return [
+            root.relative(other)
+            for other in self.roots
+            if other != root.path and root.covers(other)
+        ]
 
     def root_of(self, path: bytes) -> Root:
         """Return the root that covers *path*.

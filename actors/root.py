@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from dftindexd.actors.actor import Quit, Shutdown
 from dftindexd.actors.commands import StoreCopy, Verify
 from dftindexd.actors.errors import ActorError, MailboxClosedError
+from dftindexd.actors.file_systems import backend_of
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.parser_pool import ParserPool
@@ -21,6 +23,7 @@ from dftindexd.actors.store import StoreActor
 from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor
 from dftindexd.actors.tickets import Leave, Merge, Ticket
+from dftindexd.actors.watch_state import WatchState
 from dftindexd.actors.watcher import Watcher
 from dftindexd.index.errors import NotWatchedError, StoreDamagedError
 from dftindexd.index.model import TraceRecord
@@ -84,11 +87,9 @@ class Root:
         self._scheduler_supervisor = Supervisor(
             self._scheduler.name, self._new_scheduler, self._scheduler
         )
+        self.watch = WatchState("inotify", options.rescan_seconds, options.poll_seconds)
         self._watcher_supervisor = Supervisor(
-            self._watcher.name,
-            lambda: Watcher(path, self._scheduler, tasks),
-            self._watcher,
-            policy=_WATCH_RESTARTS,
+            self._watcher.name, self._new_watcher, self._watcher, policy=_WATCH_RESTARTS
         )
         self.supervisors = [self._store_supervisor, self._scheduler_supervisor]
         self._started: list[Supervisor] = []
@@ -102,12 +103,23 @@ class Root:
         state.device = device
         return state
 
+    def _new_watcher(self) -> Watcher:
+        return Watcher(
+            self.path,
+            self._scheduler,
+            self._tasks,
+            self.watch,
+            backend=self.options.backend,
+            rules=self.options.rules,
+        )
+
     def _new_scheduler(self) -> RootScheduler:
         self.state = self._new_state(self.state.device)
         return RootScheduler(
             self.path,
             self.options,
             state=self.state,
+            watch=self.watch,
             handle=self.handle,
             store=self.store,
             pool=self._pool.mailbox,
@@ -116,7 +128,14 @@ class Root:
         )
 
     async def start(self) -> None:
-        """Open the store and begin to index; if one actor cannot start, the others are ended."""
+        """Open the store and begin to index; if one actor cannot start, the others are ended.
+
+        :raises PseudoFileSystemError: no traces can lie there.
+        """
+        if self.options.follow:
+            self.watch.backend = await anyio.to_thread.run_sync(
+                backend_of, self.path, self.options.backend
+            )
         try:
             for supervisor in self.supervisors:
                 await self._tasks.start(supervisor.run)
@@ -146,6 +165,10 @@ class Root:
     def covers(self, path: bytes) -> bool:
         """Return whether *path* is the root or lies below it."""
         return path == self.path or path.startswith(self.path.rstrip(b"/") + b"/")
+
+    def shows(self, path: bytes) -> bool:
+        """Return whether the root has traces below the directory *path* that lies in it."""
+        return self.options.rules.enters(self.relative(path))
 
     def relative(self, path: bytes) -> bytes:
         """Return *path* relative to the root, ``b""`` for the root itself.

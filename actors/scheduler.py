@@ -7,9 +7,10 @@ waits leaves a :class:`Ticket`.
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import assert_never
 
@@ -23,6 +24,7 @@ from dftindexd.actors.children import ChildFailed, Children
 from dftindexd.actors.commands import CommitResult, Condemn, Remove, Write
 from dftindexd.actors.errors import ActorEndedError, ActorError
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.job_runner import JobOutcome, JobRunner
 from dftindexd.actors.jobs import Job, removals_of
 from dftindexd.actors.log import get_log
@@ -30,14 +32,16 @@ from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.merging import Merging
 from dftindexd.actors.open_stores import in_use
 from dftindexd.actors.rebuilding import end_rebuilding
-from dftindexd.actors.root_state import RootState, Traces
+from dftindexd.actors.root_state import RootState
 from dftindexd.actors.store_handle import RETENTION_SECONDS, StoreHandle
 from dftindexd.actors.tickets import Leave, Merge, Ticket
+from dftindexd.actors.watch_state import WatchState, seconds_to_next_look
 from dftindexd.actors.watcher import Hint
 from dftindexd.index.errors import CoreError, StoreDamagedError, StoreReadOnlyError
 from dftindexd.index.model import TierConfig
-from dftindexd.index.scan import Scan, scan_tree
+from dftindexd.index.scan import Scan, outermost_of, scan_tree
 from dftindexd.index.store.registry import Commit
+from dftindexd.index.trace_rules import TraceRules
 
 __all__ = ("RootOptions", "RootScheduler", "Ticket")
 
@@ -55,7 +59,8 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``follow``: index whatever is and comes below the root; else only what tickets ask for.
     ``recursive``: look below the directories of what is asked for, too. ``retention_seconds``: how
     long what was dropped is kept. A store becomes read-only where it takes more than
-    ``store_limit_bytes``, or all in the state directory more than ``state_limit_bytes``.
+    ``store_limit_bytes``, or all in the state directory more than ``state_limit_bytes``. Everything
+    is looked at every ``rescan_seconds``, or ``poll_seconds`` where no kernel tells of changes.
     """
 
     tiers: TierConfig = TierConfig()
@@ -64,6 +69,9 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True):
     store_limit_bytes: int | None = None
     state_limit_bytes: int | None = None
     rescan_seconds: float = 30.0
+    poll_seconds: float = 5.0
+    backend: WantedBackend = "auto"
+    rules: TraceRules = TraceRules()
     follow: bool = True
     recursive: bool = True
 
@@ -74,6 +82,7 @@ class _Looked(msgspec.Struct, frozen=True):
     life: int
     scans: tuple[tuple[Scan, list[bytes]], ...]
     tickets: tuple[Ticket, ...]
+    seconds: float
 
 
 class _JobDone(msgspec.Struct, frozen=True):
@@ -95,6 +104,7 @@ class RootScheduler(Actor):
         options: RootOptions,
         *,
         state: RootState,
+        watch: WatchState,
         handle: StoreHandle,
         store: Mailbox,
         pool: Mailbox,
@@ -105,6 +115,7 @@ class RootScheduler(Actor):
         self._root = root
         self._options = options
         self._state = state
+        self._watch = watch
         self._handle = handle
         self._store = store
         self._runner = JobRunner(root, handle, store, pool)
@@ -247,43 +258,40 @@ class RootScheduler(Actor):
         directories = {*self._hinted, *doubtful, *(one.waiter.below for one in self._wanted)}
         if self._look_everywhere:
             directories.add(b"")
-            self._next_rescan = anyio.current_time() + self._options.rescan_seconds
+            self._next_rescan = math.inf
         tickets = tuple(self._wanted)
         self._hinted, self._look_everywhere, self._wanted = set(), False, []
         self._looking = True
         self._tickets |= {id(ticket.waiter): ticket for ticket in tickets}
 
-        outermost, traces = self._outermost(directories), self._handle.registry.sets
+        options, traces = self._options, self._handle.registry.sets
+        outermost = outermost_of(directories) if options.recursive else directories
+
+        def scan() -> tuple[tuple[Scan, list[bytes]], ...]:
+            return tuple(
+                self._state.compare(
+                    scan_tree(
+                        self._root, directory, recursive=options.recursive, rules=options.rules
+                    ),
+                    traces,
+                )
+                for directory in outermost
+            )
 
         async def look() -> None:
-            scans = await anyio.to_thread.run_sync(
-                self._scan, outermost, traces, abandon_on_cancel=True
-            )
-            await mailbox.tell(_Looked(self._life, scans, tickets))
+            begin = anyio.current_time()
+            scans = await anyio.to_thread.run_sync(scan, abandon_on_cancel=True)
+            seconds = anyio.current_time() - begin
+            await mailbox.tell(_Looked(self._life, scans, tickets, seconds))
 
         self._children.start(look, f"{self.name}:look", mailbox)
-
-    def _outermost(self, directories: set[bytes]) -> list[bytes]:
-        """Return *directories* without those that a look at another of them shows anyway."""
-        if not self._options.recursive:
-            return list(directories)
-        if b"" in directories:
-            return [b""]
-        return [path for path in directories if directories.isdisjoint(_ancestors(path))]
-
-    def _scan(
-        self, directories: Iterable[bytes], traces: Traces
-    ) -> tuple[tuple[Scan, list[bytes]], ...]:
-        recursive = self._options.recursive
-        return tuple(
-            self._state.compare(scan_tree(self._root, directory, recursive=recursive), traces)
-            for directory in directories
-        )
 
     async def _take_in(self, looked: _Looked, context: ActorContext) -> None:
         self._looking = False
         traces = self._handle.registry.sets
         now, wall_ns = anyio.current_time(), time.time_ns()
+        if self._next_rescan == math.inf:
+            self._next_rescan = now + seconds_to_next_look(self._watch.interval, looked.seconds)
         for scan, gone in looked.scans:
             self._state.apply(scan, gone, traces, now=now, wall_ns=wall_ns)
         await self._repair(context)  # so that the tickets wait for it, too
@@ -431,9 +439,3 @@ class RootScheduler(Actor):
             "in_flight": len(self._state.in_flight),
             "waiting": len(self._tickets),
         }
-
-
-def _ancestors(path: bytes) -> Iterator[bytes]:
-    while b"/" in path:
-        path = path.rpartition(b"/")[0]
-        yield path

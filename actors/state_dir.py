@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.log import get_log
 from dftindexd.index.errors import CoreError
 from dftindexd.index.store.disposal import finish_deletions
 from dftindexd.index.store.identity import acquire_lock, write_file_durably
+from dftindexd.index.trace_rules import TraceRules
 
-__all__ = ("StateDir", "default_state_dir", "store_name")
+__all__ = ("StateDir", "WatchSettings", "default_state_dir", "store_name")
 
 _log = get_log(__name__)
 
@@ -43,7 +45,14 @@ def store_name(root: bytes) -> str:
     return f"{readable}-{hashlib.blake2b(root, digest_size=6).hexdigest()}.dftindex"
 
 
-class WatchedRoot(msgspec.Struct, frozen=True, kw_only=True):
+class WatchSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one root is watched where that differs from others; no *backend* is the daemon's own."""
+
+    backend: WantedBackend | None = None
+    rules: TraceRules = TraceRules()
+
+
+class WatchedRoot(WatchSettings, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of ``roots.json``: the path for people, and in hexadecimal, so that a name survives
     that is not UTF-8."""
 
@@ -84,25 +93,35 @@ class StateDir:
         """Return where the store of *root* lies."""
         return os.path.join(self.path, "stores", store_name(root))
 
-    def load_roots(self) -> list[bytes]:
-        """Return the roots that are watched across restarts."""
+    def load_roots(self) -> dict[bytes, WatchSettings]:
+        """Return the roots that are watched across restarts, and how."""
         try:
             with open(os.path.join(self.path, _ROOTS_FILE), "rb") as file:
                 entries = msgspec.json.decode(file.read(), type=list[WatchedRoot])
-            return [bytes.fromhex(entry.path_hex) for entry in entries]
+            return {
+                bytes.fromhex(entry.path_hex): WatchSettings(
+                    backend=entry.backend, rules=entry.rules
+                )
+                for entry in entries
+            }
         except FileNotFoundError:
-            return []
+            return {}
         except (msgspec.MsgspecError, ValueError) as error:
             raise CoreError(
                 f"{self.path}/{_ROOTS_FILE} does not read back: {error}",
                 "mend or remove it; removed, nothing is watched until you say so again",
             ) from error
 
-    def save_roots(self, roots: Iterable[bytes]) -> None:
+    def save_roots(self, roots: Mapping[bytes, WatchSettings]) -> None:
         """Remember *roots* durably."""
         entries = [
-            WatchedRoot(path=root.decode("utf-8", "backslashreplace"), path_hex=root.hex())
-            for root in roots
+            WatchedRoot(
+                path=root.decode("utf-8", "backslashreplace"),
+                path_hex=root.hex(),
+                backend=settings.backend,
+                rules=settings.rules,
+            )
+            for root, settings in roots.items()
         ]
         text = msgspec.json.format(msgspec.json.encode(entries), indent=2)
         write_file_durably(os.path.join(self.path, _ROOTS_FILE), text)

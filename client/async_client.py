@@ -56,6 +56,7 @@ from dftindexd.protocol.requests import (
     VerifyResult,
     WaitRequest,
     WaitResult,
+    WantedBackend,
     WatchRequest,
     WatchResult,
 )
@@ -248,9 +249,25 @@ class AsyncClient:
         """Ask for the state of every root, worker and actor."""
         return await self.request(StatusRequest(), timeout=timeout)
 
-    async def watch(self, path: AnyPath, *, timeout: Timeout = UNSET) -> WatchResult:
-        """Have a directory tree watched from now on."""
-        return await self.request(WatchRequest(path=os.fspath(path)), timeout=timeout)
+    async def watch(
+        self,
+        path: AnyPath,
+        *,
+        backend: WantedBackend | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        follow_links: bool | None = None,
+        timeout: Timeout = UNSET,
+    ) -> WatchResult:
+        """Have a directory tree watched from now on, as :class:`WatchRequest` says."""
+        request = WatchRequest(
+            path=os.fspath(path),
+            backend=backend,
+            include=None if include is None else tuple(include),
+            exclude=None if exclude is None else tuple(exclude),
+            follow_links=follow_links,
+        )
+        return await self.request(request, timeout=timeout)
 
     async def unwatch(
         self, path: AnyPath, *, purge: bool = False, timeout: Timeout = UNSET

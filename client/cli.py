@@ -27,6 +27,7 @@ from dftindexd.protocol.requests import (
     AnswerHead,
     ListRequest,
     TraceProblem,
+    WantedBackend,
 )
 
 __all__ = ("cli", "main")
@@ -40,6 +41,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SOCKET_HELP = "The daemon's socket; else DFTINDEXD_SOCKET, else the runtime directories."
 _SINCE_HELP = "Only what changed after an earlier answer's generation, removed traces too."
+_INCLUDE_HELP = "Index only such traces; may be given several times."
 _JSON_HELP = "Print JSON and nothing else."
 
 
@@ -132,10 +134,35 @@ def _exit_if_degraded(reasons: tuple[str, ...]) -> None:
 
 @_verb("watch")
 @click.argument("directory")
-def watch(settings: _Settings, directory: str) -> None:
-    """Watch a directory tree from now on, also after a restart."""
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "inotify", "poll"]),
+    help="How changes are noticed; auto: by the type of the file system.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help=_INCLUDE_HELP)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out such traces.")
+@click.option("--follow-links", is_flag=True, help="Follow links that lead out of the directory.")
+def watch(
+    settings: _Settings,
+    directory: str,
+    backend: WantedBackend | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    follow_links: bool,
+) -> None:
+    """Watch a directory tree from now on, also after a restart.
+
+    Options, if any are given, replace what was given before. A GLOB is held against paths below the
+    directory; one without a slash against every name on them.
+    """
     with settings.connect() as client:
-        result = client.watch(directory)
+        result = client.watch(
+            directory,
+            backend=backend,
+            include=include or None,
+            exclude=exclude or None,
+            follow_links=follow_links or None,
+        )
     _print(settings, result, f"{'watching' if result.added else 'already watching'} {result.root}")
 
 

@@ -40,6 +40,7 @@ from dftindexd.protocol.requests import (
     UnwatchResult,
     VerifyResult,
     WaitResult,
+    WantedBackend,
     WatchResult,
 )
 
@@ -188,9 +189,27 @@ class Client:
         """Ask for the state of every root, worker and actor."""
         return self.run(lambda: self._client.status(timeout=timeout))
 
-    def watch(self, path: AnyPath, *, timeout: Timeout = UNSET) -> WatchResult:
-        """Have a directory tree watched from now on."""
-        return self.run(lambda: self._client.watch(path, timeout=timeout))
+    def watch(
+        self,
+        path: AnyPath,
+        *,
+        backend: WantedBackend | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        follow_links: bool | None = None,
+        timeout: Timeout = UNSET,
+    ) -> WatchResult:
+        """Have a directory tree watched from now on, as :class:`WatchRequest` says."""
+        return self.run(
+            lambda: self._client.watch(
+                path,
+                backend=backend,
+                include=include,
+                exclude=exclude,
+                follow_links=follow_links,
+                timeout=timeout,
+            )
+        )
 
     def unwatch(
         self, path: AnyPath, *, purge: bool = False, timeout: Timeout = UNSET

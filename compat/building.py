@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from dftindexd.actors.worker_process import ForkServer
-from dftindexd.compat.selection import Selection, state_dir
+from dftindexd.compat.selection import RULES, Selection, state_dir
 from dftindexd.compat.translation import translated_errors
 from dftindexd.index.model import TierConfig
 from dftindexd.index.tier_sets import Sets
@@ -76,7 +76,7 @@ async def _build(build: Build, directory: str, server: ForkServer) -> Mapping[by
         state_dir=directory,
         owner=f"an embedded indexer, pid {os.getpid()}",
         workers=_number_of_workers(build),
-        root=RootOptions(tiers=build.tiers, follow=False, recursive=False),
+        root=RootOptions(tiers=build.tiers, follow=False, recursive=False, rules=RULES),
     )
     selection = build.selection
     async with open_engine(options, server) as engine:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dftindexd.actors.state_dir import default_state_dir, store_name
 from dftindexd.compat.errors import DFTUtilsError
 from dftindexd.index.model import FileStamp
 from dftindexd.index.scan import scan_tree, stamp_or_none
+from dftindexd.index.trace_rules import TraceRules
 
-__all__ = ("Selection", "select", "state_dir")
+__all__ = ("RULES", "Selection", "select", "state_dir")
+
+#: The caller may read what links lead to, or may not; there is no root to stay in.
+RULES: Final = TraceRules(follow_links=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def _in_directory(directory: str) -> Selection:
         raise DFTUtilsError(f"filesystem error: Directory does not exist: {directory}")
     if not os.path.isdir(root):
         raise DFTUtilsError(f"Path is not a directory: {directory}")
-    scan = scan_tree(root, recursive=False)
+    scan = scan_tree(root, recursive=False, rules=RULES)
     if reason := scan.root_error or scan.problems.get(b""):
         raise DFTUtilsError(f"filesystem error: {directory}: {reason}")
     stamps: dict[bytes, FileStamp | None] = {**dict.fromkeys(scan.problems), **scan.stamps}

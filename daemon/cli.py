@@ -11,6 +11,7 @@ import anyio
 import click
 
 from dftindexd import __version__
+from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.scheduler import RootOptions
@@ -156,6 +157,21 @@ def _state_dir(given: str | None) -> str:
     show_default=True,
     help="Seconds of silence after which a trace without an end mark counts as finished.",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "inotify", "poll"]),
+    default=RootOptions().backend,
+    show_default=True,
+    help="How changes are noticed, where watch was not told; auto: by the type of file system.",
+)
+@click.option(
+    "--poll-interval",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    default=RootOptions().poll_seconds,
+    show_default=True,
+    help="How often a root that is polled is looked at.",
+)
 @_filter_options
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 def run(
@@ -169,6 +185,8 @@ def run(
     open_stores: int,
     gone_retention: float,
     settle: float,
+    backend: WantedBackend,
+    poll_interval: float,
     arguments: tuple[str, ...],
     bloom_rate: float,
     log_level: str,
@@ -188,6 +206,8 @@ def run(
         root=RootOptions(
             tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
             settle_seconds=settle,
+            backend=backend,
+            poll_seconds=poll_interval,
             retention_seconds=retention,
             store_limit_bytes=None if store_limit is None else store_limit << 20,
             state_limit_bytes=None if state_limit is None else state_limit << 20,

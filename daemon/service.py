@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dftindexd import __version__
 from dftindexd.actors.engine import Engine
+from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
 from dftindexd.daemon.maintenance import Maintenance
@@ -30,6 +31,7 @@ from dftindexd.daemon.tables import (
     root_status,
     trace_problems,
 )
+from dftindexd.index.trace_rules import TraceRules
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.requests import (
     AggregationRequest,
@@ -159,7 +161,7 @@ class DaemonService:
         path = request_path(request.path)
         if not await anyio.to_thread.run_sync(os.path.isdir, path):
             raise NotFoundError(f"{request.path} is not a directory", "make it first")
-        root, added = await self._engine.watch(path)
+        root, added = await self._engine.watch(path, _settings(request))
         return WatchResult(root=display(root.path), added=added)
 
     async def _unwatch(self, request: UnwatchRequest) -> UnwatchResult:
@@ -178,7 +180,7 @@ class DaemonService:
             raise InvalidArgumentError(
                 "each root has generations of its own", "name a directory with since"
             )
-        tables = [list_table(root, root.path) for root in roots]
+        tables = [list_table(root, root.path, self._engine.inside(root)) for root in roots]
         newest = max((root.handle.registry.generation for root in roots), default=0)
         return ArrowAnswer(
             _head(newest), pa.concat_tables(tables) if tables else LIST_SCHEMA.empty_table()
@@ -225,6 +227,22 @@ class DaemonService:
     async def _aggregation(self, request: AggregationRequest) -> ArrowAnswer:
         path = request_path(request.path)
         return await self._aggregations.answer(self._engine.root_of(path), path, request)
+
+
+def _settings(request: WatchRequest) -> WatchSettings | None:
+    """Return how the directory is to be watched, ``None`` where the request does not say."""
+    given = (request.backend, request.include, request.exclude, request.follow_links)
+    if given == (None, None, None, None):
+        return None
+    try:
+        rules = TraceRules(
+            include=request.include or (),
+            exclude=request.exclude or (),
+            follow_links=bool(request.follow_links),
+        )
+    except ValueError as error:
+        raise InvalidArgumentError(str(error), "see the README on patterns") from error
+    return WatchSettings(backend=request.backend, rules=rules)
 
 
 def _head(generation: int, warnings: tuple[str, ...] = ()) -> AnswerHead:

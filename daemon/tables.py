@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -85,8 +86,9 @@ def changes_table(root: Root, below: bytes, since: int) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["path"])), schema=LIST_SCHEMA)
 
 
-def list_table(root: Root, below: bytes) -> pa.Table:
-    """Return one row for each trace at or below the absolute path *below*."""
+def list_table(root: Root, below: bytes, without: Sequence[bytes] = ()) -> pa.Table:
+    """Return one row for each trace at or below the absolute path *below*, but not below those
+    directories *without* which it is asked for, relative to the root."""
     records = {record.path: record for record in root.records(below)}
     relative = root.relative(below)
     queued = (
@@ -99,6 +101,7 @@ def list_table(root: Root, below: bytes) -> pa.Table:
     rows = [
         _row(root, path, records.get(path), damaged.get(path, ""))
         for path in sorted([*records, *queued])
+        if not any(path.startswith(directory + b"/") for directory in without)
     ]
     return pa.Table.from_pylist(rows, schema=LIST_SCHEMA)
 
@@ -128,7 +131,7 @@ def root_status(root: Root) -> RootStatus:
         root=display(root.path),
         store=root.store_path,
         state=root_state(root),
-        backend="inotify" if root.options.follow else "none",
+        backend=root.watch.backend if root.options.follow else "none",
         generation=registry.generation,
         traces=len(root.state.seen),
         queued=root.state.queued + len(root.state.in_flight),
@@ -147,6 +150,9 @@ def root_status(root: Root) -> RootStatus:
         set_aside=tuple(kept_aside(root.store_path)),
         open=root.handle.is_open,
         gone_since=root.gone_since,
+        include=root.options.rules.include,
+        exclude=root.options.rules.exclude,
+        follow_links=root.options.rules.follow_links,
     )
 
 
@@ -157,8 +163,29 @@ def root_reason(root: Root) -> str:
     first = next(iter(damaged.values()), "")
     traces = f"{len(damaged)} damaged traces are being rebuilt: {first}" if damaged else ""
     return "; ".join(
-        filter(None, [handle.read_only, root.state.root_error, handle.rebuilding, traces])
+        filter(
+            None,
+            [
+                handle.read_only,
+                root.state.root_error,
+                handle.rebuilding,
+                traces,
+                _unreadable(root),
+                root.watch.reason,
+            ],
+        )
     )
+
+
+def _unreadable(root: Root) -> str:
+    """Return what of a root cannot be looked at, ``""`` for nothing."""
+    problems = root.state.problems
+    if not problems:
+        return ""
+    path, reason = next(iter(problems.items()))
+    more = f" (and {len(problems) - 1} more paths)" if len(problems) > 1 else ""
+    what = f"{display(os.path.join(root.path, path))}{more} cannot be read: {reason}"
+    return f"{what}; what is indexed of it is kept"
 
 
 def root_state(root: Root) -> str:
@@ -169,6 +196,10 @@ def root_state(root: Root) -> str:
         return "root-missing"
     if root.handle.rebuilding:
         return "rebuilding"
+    if root.state.problems:
+        return "unreadable"
+    if root.watch.reason:
+        return "polling"
     return "caught-up" if root.state.idle else "indexing"
 
 

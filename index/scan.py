@@ -9,16 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
 
 from dftindexd.index.model import FileStamp
+from dftindexd.index.trace_rules import TraceRules
 
-__all__ = ("SUFFIXES", "Scan", "is_trace_name", "scan_tree", "stamp_of", "stamp_or_none")
+__all__ = ("Scan", "directories_below", "outermost_of", "scan_tree", "stamp_of", "stamp_or_none")
 
-#: What the name of a trace ends with.
-SUFFIXES: Final = (b".pfw", b".pfw.gz")
+#: The directories outside of the root that links led to on the way.
+_Followed: TypeAlias = tuple[bytes, ...]
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +49,6 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
         return path.startswith(prefix) and (self.recursive or b"/" not in path[len(prefix) :])
 
 
-def is_trace_name(name: bytes) -> bool:
-    """Return whether a file of this name is a trace."""
-    return name.endswith(SUFFIXES)
-
-
 def stamp_of(status: os.stat_result) -> FileStamp:
     """Return the stamp of a ``stat`` result."""
     return FileStamp(
@@ -72,44 +71,195 @@ def stamp_or_none(path: bytes) -> FileStamp | None:
     return stamp_of(status) if stat.S_ISREG(status.st_mode) else None
 
 
-def scan_tree(root: bytes, directory: bytes = b"", *, recursive: bool = True) -> Scan:
+def scan_tree(
+    root: bytes,
+    directory: bytes = b"",
+    *,
+    recursive: bool = True,
+    rules: TraceRules = TraceRules(),  # noqa: B008 - frozen
+) -> Scan:
     """Walk *directory* below *root* and return what is there; it may also name a single trace.
 
-    Symbolic links to files are followed, those to directories are not, wherever below the root they
-    are: whatever the walk of the whole root would not show, that of a part does not show either.
+    A link that stays below the root shows nothing, since its target is shown by its own name. If
+    that is no name of a trace, the link shows it, provided that the target lies in or below the
+    link's own directory: so a directory shows the same whichever root it is part of. Links that
+    lead out of the root are followed if *rules* say so, on each way down once, so that no walk is
+    without an end. Whatever the walk of the whole root would not show, that of a part does not show
+    either.
     """
-    stamps: dict[bytes, FileStamp] = {}
-    problems: dict[bytes, str] = {}
+    walk = _Walk(root, rules)
     before = _look_at_root(root)
-    if not isinstance(before, str) and not _leads_through_link(root, directory):
-        top = os.path.join(root, directory) if directory else root
-        pending = [(top, directory)]
-        while pending:
-            absolute, relative = pending.pop()
-            try:
-                below = _scan_directory(absolute, relative, stamps, problems)
-            except FileNotFoundError:
-                continue
-            except NotADirectoryError:
-                _look_at_file(absolute, relative, stamps, problems)
-            except OSError as error:
-                problems[relative] = _reason(error)
-            else:
-                pending += below if recursive else ()
-    root_error = before if isinstance(before, str) else problems.get(b"", "")
+    if not isinstance(before, str):
+        walk.run(directory, recursive=recursive)
+    root_error = before if isinstance(before, str) else walk.problems.get(b"", "")
     # A root that went away meanwhile makes every directory below it look deleted.
     if not root_error and _look_at_root(root) != before:
         root_error = "it changed while it was looked at"
-    if root_error:
-        stamps, problems = {}, {}
     return Scan(
         directory=directory,
-        stamps=stamps,
+        stamps={} if root_error else walk.stamps,
         recursive=recursive,
-        problems=problems,
+        problems={} if root_error else walk.problems,
         root_error=root_error,
         device=None if isinstance(before, str) else before[0],
     )
+
+
+def directories_below(root: bytes, directory: bytes, rules: TraceRules) -> Iterator[bytes]:
+    """Yield every directory that a scan of *directory* looks into, each before it does so; those
+    that cannot be read are among them."""
+    walk = _Walk(root, rules)
+    pending = walk.start(directory)
+    while pending:
+        one = pending.pop()
+        yield one.relative
+        with suppress(OSError):
+            pending += walk.look_into(one)
+
+
+def outermost_of(directories: Collection[bytes]) -> list[bytes]:
+    """Return *directories* without those that a scan of another of them shows anyway."""
+    if b"" in directories:
+        return [b""]
+    known = set(directories)
+    return [path for path in directories if known.isdisjoint(_ancestors(path))]
+
+
+def _ancestors(path: bytes) -> Iterator[bytes]:
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """A directory to be looked into, and the links on the way to it."""
+
+    relative: bytes
+    followed: _Followed = ()
+
+
+@dataclass
+class _Walk:
+    """One walk below *root*; ``stamps`` and ``problems`` are as in :class:`Scan`."""
+
+    root: bytes
+    rules: TraceRules
+    stamps: dict[bytes, FileStamp] = field(default_factory=dict)
+    problems: dict[bytes, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._real_root = os.path.realpath(self.root)
+
+    def run(self, directory: bytes, *, recursive: bool) -> None:
+        pending = self.start(directory)
+        while pending:
+            one = pending.pop()
+            try:
+                below = self.look_into(one)
+            except FileNotFoundError:
+                continue
+            except NotADirectoryError:
+                self._look_at_file(one)
+            except OSError as error:
+                self.problems[one.relative] = _reason(error)
+            else:
+                pending += below if recursive else ()
+
+    def start(self, directory: bytes) -> list[_Directory]:
+        """Return where a walk of *directory* begins: nowhere if none of the root leads there."""
+        if not self.rules.enters(directory):
+            return []
+        one = _Directory(b"")
+        for name in filter(None, directory.split(b"/")):
+            path = os.path.join(one.relative, name)
+            absolute = os.path.join(self.root, path)
+            if not os.path.islink(absolute) or not os.path.isdir(absolute):
+                one = _Directory(path, one.followed)
+                continue
+            linked = self._linked_directory(absolute, path, one.followed)
+            if linked is None:
+                return []
+            one = linked
+        return [one]
+
+    def look_into(self, directory: _Directory) -> list[_Directory]:
+        """Note the traces in one directory and return the directories in it."""
+        below: list[_Directory] = []
+        relative = directory.relative
+        with os.scandir(os.path.join(self.root, relative) if relative else self.root) as entries:
+            for entry in entries:
+                name = os.path.join(relative, entry.name)
+                try:
+                    if entry.is_symlink():
+                        below += self._look_at_link(entry.path, name, directory.followed)
+                    elif entry.is_dir(follow_symlinks=False):
+                        if self.rules.enters(name):
+                            below.append(_Directory(name, directory.followed))
+                    elif self.rules.shows(name) and entry.is_file():
+                        self.stamps[name] = stamp_of(entry.stat())
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self.problems[name] = _reason(error)
+        return below
+
+    def _look_at_file(self, file: _Directory) -> None:
+        name = file.relative
+        absolute = os.path.join(self.root, name)
+        try:
+            if os.path.islink(absolute):
+                self._look_at_link(absolute, name, file.followed)
+            elif self.rules.shows(name) and (stamp := stamp_or_none(absolute)) is not None:
+                self.stamps[name] = stamp
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.problems[name] = _reason(error)
+
+    def _look_at_link(self, absolute: bytes, name: bytes, followed: _Followed) -> list[_Directory]:
+        """Note the trace that a link leads to, or return the directory."""
+        shows = self.rules.shows(name)
+        if not shows and not self.rules.follow_links:
+            return []
+        try:
+            status = os.stat(absolute)
+        except FileNotFoundError:
+            return []
+        except OSError:
+            if shows:
+                raise
+            return []
+        if stat.S_ISDIR(status.st_mode):
+            linked = self._linked_directory(absolute, name, followed)
+            return [linked] if linked is not None else []
+        if shows and stat.S_ISREG(status.st_mode) and self._may_show(absolute):
+            self.stamps[name] = stamp_of(status)
+        return []
+
+    def _may_show(self, link: bytes) -> bool:
+        target = os.path.realpath(link)
+        if not _lies_in(target, self._real_root):
+            return self.rules.follow_links
+        if self.rules.shows(target[len(self._real_root.rstrip(b"/")) + 1 :]):
+            return False
+        return _lies_in(target, os.path.realpath(os.path.dirname(link)))
+
+    def _linked_directory(
+        self, absolute: bytes, name: bytes, followed: _Followed
+    ) -> _Directory | None:
+        """Return the directory that a link leads to, where it is followed."""
+        if not self.rules.follow_links or not self.rules.enters(name):
+            return None
+        target = os.path.realpath(absolute)
+        for known in (self._real_root, *followed):
+            if _lies_in(target, known) or _lies_in(known, target):
+                return None
+        return _Directory(name, (*followed, target))
+
+
+def _lies_in(path: bytes, directory: bytes) -> bool:
+    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
 
 
 def _look_at_root(root: bytes) -> tuple[int, int] | str:
@@ -123,49 +273,5 @@ def _look_at_root(root: bytes) -> tuple[int, int] | str:
     return status.st_dev, status.st_ino
 
 
-def _leads_through_link(root: bytes, directory: bytes) -> bool:
-    """Return whether *directory* is or lies below a symbolic link to a directory."""
-    path = root
-    for name in filter(None, directory.split(b"/")):
-        path = os.path.join(path, name)
-        if os.path.islink(path) and os.path.isdir(path):
-            return True
-    return False
-
-
-def _scan_directory(
-    absolute: bytes, relative: bytes, stamps: dict[bytes, FileStamp], problems: dict[bytes, str]
-) -> list[tuple[bytes, bytes]]:
-    """Note the traces in one directory and return the directories in it."""
-    below: list[tuple[bytes, bytes]] = []
-    with os.scandir(absolute) as entries:
-        for entry in entries:
-            name = os.path.join(relative, entry.name) if relative else entry.name
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    below.append((entry.path, name))
-                elif is_trace_name(entry.name) and entry.is_file():
-                    stamps[name] = stamp_of(entry.stat())
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                problems[name] = _reason(error)
-    return below
-
-
 def _reason(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _look_at_file(
-    absolute: bytes, relative: bytes, stamps: dict[bytes, FileStamp], problems: dict[bytes, str]
-) -> None:
-    if not is_trace_name(relative):
-        return
-    try:
-        stamp = stamp_or_none(absolute)
-    except OSError as error:
-        problems[relative] = _reason(error)
-        return
-    if stamp is not None:
-        stamps[relative] = stamp

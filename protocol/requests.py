@@ -44,11 +44,13 @@ __all__ = (
     "VerifyResult",
     "WaitRequest",
     "WaitResult",
+    "WantedBackend",
     "WatchRequest",
     "WatchResult",
 )
 
 AggregationKind: TypeAlias = Literal["events", "profiles", "system"]
+WantedBackend: TypeAlias = Literal["auto", "inotify", "poll"]
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,9 +102,11 @@ class RootStatus(_Reply, frozen=True):
     ``damaged`` is how many traces are known to be damaged in the store and not rebuilt yet,
     ``repairs`` how many were rebuilt because of damage. ``set_aside`` are the stores that were
     damaged as a whole: they are kept until somebody deletes them. Of the ``valid_lines``,
-    ``fast_lines`` were read by the compiled kernel, the others by the slower reference. ``open``:
-    its store is open; one that nobody used for a while is closed and opened for the next answer.
-    ``gone_since``: when its directory was found deleted (seconds since 1970).
+    ``fast_lines`` were read by the compiled kernel, the others by the slower reference.
+    ``backend``: how changes are noticed, ``inotify`` or ``poll``. ``include``, ``exclude`` and
+    ``follow_links`` are as the root is watched with. ``open``: its store is open; one that nobody
+    used for a while is closed and opened for the next answer. ``gone_since``: when its directory
+    was found deleted (seconds since 1970).
     """
 
     root: str
@@ -127,6 +131,9 @@ class RootStatus(_Reply, frozen=True):
     fast_lines: int = 0
     open: bool = True
     gone_since: float | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_links: bool = False
 
 
 class StatusResult(_Reply, frozen=True):
@@ -158,9 +165,18 @@ class WatchResult(_Reply, frozen=True):
 
 
 class WatchRequest(Request[WatchResult], frozen=True, kw_only=True, tag="watch"):
-    """Watch a directory tree from now on, also after a restart."""
+    """Watch a directory tree from now on, also after a restart.
+
+    *include* and *exclude* are globs over paths below it, *follow_links* has links followed that
+    lead out of it. If any of these is given they replace what held before, and the directory is a
+    root of its own, even below another.
+    """
 
     path: str
+    backend: WantedBackend | None = None
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    follow_links: bool | None = None
 
 
 class UnwatchResult(_Reply, frozen=True):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dftindexd.actors.state_dir import StateDir, default_state_dir, store_name
+from dftindexd.actors.state_dir import StateDir, WatchSettings, default_state_dir, store_name
 from dftindexd.index.errors import CoreError, StoreLockedError
+from dftindexd.index.trace_rules import TraceRules
 
 ROOTS = [b"/traces/run 1", b"/traces/\xff\n", b"/"]
 
@@ -31,11 +32,14 @@ def test_the_state_directory_is_found_in_order(
 
 def test_roots_are_remembered_whatever_their_names(tmp_path: Path) -> None:
     state = StateDir(str(tmp_path / "state"), "first")
-    assert state.load_roots() == []
-    state.save_roots(ROOTS)
+    assert state.load_roots() == {}
+    roots = dict.fromkeys(ROOTS, WatchSettings()) | {
+        b"/odd": WatchSettings(backend="poll", rules=TraceRules(exclude=("tmp",)))
+    }
+    state.save_roots(roots)
     state.close()
     state = StateDir(str(tmp_path / "state"), "second")
-    assert state.load_roots() == ROOTS
+    assert state.load_roots() == roots
     state.close()
 
 

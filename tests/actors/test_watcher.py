@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
-from watchfiles import Change
 
 from dftindexd.actors.actor import Quit
+from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.supervisor import Supervisor
-from dftindexd.actors.watcher import Hint, Watcher, hinted_paths
+from dftindexd.actors.watch_state import WatchState
+from dftindexd.actors.watcher import Hint, Watcher
+from dftindexd.index.trace_rules import TraceRules
+from tests.disk.kernel_limits import INSTANCES, QUEUE, WATCHES, limited
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
 
@@ -23,11 +26,16 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
 class Watch:
     """A running watcher and what it told."""
 
-    def __init__(self, root: bytes, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(
+        self, root: bytes, tasks: anyio.abc.TaskGroup, rules: TraceRules, backend: WantedBackend
+    ) -> None:
         self.hints = Mailbox("hints", 1000)
         self.mailbox = Mailbox("watcher", 1)
+        self.state = WatchState("inotify", 30.0, 5.0)
         self.supervisor = Supervisor(
-            "watcher", lambda: Watcher(root, self.hints, tasks), self.mailbox
+            "watcher",
+            lambda: Watcher(root, self.hints, tasks, self.state, backend=backend, rules=rules),
+            self.mailbox,
         )
 
     async def until(self, wanted: Callable[[Hint], bool]) -> Hint:
@@ -39,35 +47,21 @@ class Watch:
                     return hint
 
     async def in_place(self) -> None:
-        """Wait until the kernel watches: then, and at the start, everything is to be looked at."""
-        for _ in range(2):
-            await self.until(lambda hint: hint.paths is None)
+        """Wait until the kernel watches: then everything is to be looked at."""
+        await self.until(lambda hint: hint.paths is None)
 
 
 @asynccontextmanager
-async def watching(root: bytes) -> AsyncIterator[Watch]:
+async def watching(
+    root: bytes,
+    rules: TraceRules = TraceRules(),  # noqa: B008 - frozen
+    backend: WantedBackend = "auto",
+) -> AsyncIterator[Watch]:
     async with anyio.create_task_group() as tasks:
-        watch = Watch(root, tasks)
+        watch = Watch(root, tasks, rules, backend)
         await tasks.start(watch.supervisor.run)
         yield watch
         await watch.mailbox.ask_control(Quit())
-
-
-def test_hints_name_traces_and_whatever_came_or_went() -> None:
-    changes = {
-        (Change.modified, "/r/a.pfw"),
-        (Change.modified, "/r/a.txt"),
-        (Change.modified, "/r/d"),
-        (Change.added, "/r/new"),
-        (Change.deleted, "/r/old"),
-        (Change.added, "/other/a.pfw"),
-        (Change.deleted, "/r"),
-        (Change.added, "/r/\udcff.pfw.gz"),
-    }
-    paths = {b"a.pfw", b"new", b"old", b"\xff.pfw.gz"}
-    assert hinted_paths(b"/r", changes) == paths
-    assert hinted_paths(b"/r/", changes) == paths
-    assert hinted_paths(b"/", {(Change.added, "/a.pfw")}) == {b"a.pfw"}
 
 
 async def test_a_new_a_changed_and_a_deleted_trace_are_hinted_at(tmp_path: Path) -> None:
@@ -94,7 +88,7 @@ async def test_a_name_that_is_not_text_does_not_end_the_watch(tmp_path: Path) ->
     async with watching(os.fsencode(tmp_path)) as watch:
         await watch.in_place()
         (tmp_path / os.fsdecode(b"\xff.pfw")).touch()
-        await watch.until(lambda hint: hint.paths is None)
+        await watch.until(lambda hint: b"\xff.pfw" in (hint.paths or ()))
         (tmp_path / "b.pfw").touch()
         await watch.until(lambda hint: b"b.pfw" in (hint.paths or ()))
         assert watch.supervisor.restarts == 0
@@ -119,3 +113,101 @@ async def test_a_watcher_whose_scheduler_has_ended_harms_nobody(tmp_path: Path) 
         (tmp_path / "a.pfw").touch()
         await anyio.sleep(0.3)
         assert not watch.mailbox.closed
+
+
+async def test_whatever_moves_is_watched_where_it_is(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "run" / "deep").mkdir(parents=True)
+    async with watching(os.fsencode(root)) as watch:
+        await watch.in_place()
+        (root / "run").rename(root / "moved")
+        hint = await watch.until(lambda hint: b"moved" in (hint.paths or ()))
+        assert b"run" in (hint.paths or ())
+        (root / "moved" / "deep" / "a.pfw").touch()
+        await watch.until(lambda hint: b"moved/deep/a.pfw" in (hint.paths or ()))
+        (root / "moved").rename(tmp_path / "out")
+        await watch.until(lambda hint: b"moved" in (hint.paths or ()))
+        (tmp_path / "out" / "deep" / "b.pfw").touch()
+        (root / "c.pfw").touch()
+        hint = await watch.until(lambda hint: hint.paths is not None)
+        assert hint.paths == {b"c.pfw"}
+
+
+async def test_of_a_burst_of_nested_directories_each_is_watched(tmp_path: Path) -> None:
+    async with watching(os.fsencode(tmp_path)) as watch:
+        await watch.in_place()
+        deepest = [tmp_path / f"d{one}" / "e" / "f" for one in range(200)]
+        for folder in deepest:
+            folder.mkdir(parents=True)
+        await watch.until(lambda hint: b"d199" in (hint.paths or ()))
+        for folder in (deepest[0], deepest[77], deepest[199]):
+            (folder / "a.pfw").touch()
+            path = os.fsencode(folder.relative_to(tmp_path) / "a.pfw")
+            await watch.until(lambda hint, path=path: path in (hint.paths or ()))
+
+
+@pytest.mark.skipif(not os.access(QUEUE, os.W_OK), reason="only root may shorten the queue")
+async def test_after_lost_events_everything_is_looked_at_and_watched(tmp_path: Path) -> None:
+    with ExitStack() as lowered:
+        lowered.enter_context(limited(QUEUE, 4))
+        async with watching(os.fsencode(tmp_path)) as watch:
+            await watch.in_place()
+            lowered.close()
+            for number in range(50):
+                (tmp_path / f"d{number}" / "e").mkdir(parents=True)
+            await watch.until(lambda hint: hint.paths is None)
+            await anyio.sleep(0.3)  # the queue is emptied, and holds the next
+            (tmp_path / "d49" / "e" / "a.pfw").touch()
+            await watch.until(lambda hint: b"d49/e/a.pfw" in (hint.paths or ()))
+
+
+@pytest.mark.skipif(not os.access(INSTANCES, os.W_OK), reason="only root may set limits")
+@pytest.mark.parametrize(("limit", "name"), [(INSTANCES, "instances"), (WATCHES, "watches")])
+async def test_without_room_for_watches_the_root_is_polled_until_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: Path, name: str
+) -> None:
+    monkeypatch.setattr("dftindexd.actors.watcher.RETRY_SECONDS", 0.2)
+    with limited(limit, 0):
+        async with watching(os.fsencode(tmp_path)) as watch:
+            await watch.in_place()
+            assert watch.state.backend == "poll"
+            assert watch.state.interval == 5.0
+            assert f"fs.inotify.max_user_{name}" in watch.state.reason
+            with limited(limit, 1000):
+                while watch.state.reason:
+                    await watch.in_place()
+                assert watch.state.backend == "inotify"
+                (tmp_path / "a.pfw").touch()
+                await watch.until(lambda hint: b"a.pfw" in (hint.paths or ()))
+            assert watch.supervisor.restarts == 0
+
+
+async def test_a_root_that_is_polled_takes_no_watch(tmp_path: Path) -> None:
+    async with watching(os.fsencode(tmp_path), backend="poll") as watch:
+        (tmp_path / "a.pfw").touch()
+        await anyio.sleep(0.1)
+        assert watch.state == WatchState("poll", 30.0, 5.0)
+        assert len(watch.hints) == 0
+
+
+async def test_what_the_rules_leave_out_is_not_hinted_at(tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    rules = TraceRules(exclude=("out", "new*"))
+    async with watching(os.fsencode(tmp_path), rules) as watch:
+        await watch.in_place()
+        (tmp_path / "out" / "a.pfw").touch()
+        (tmp_path / "newer").mkdir()
+        (tmp_path / "in" / "notes.txt").touch()
+        (tmp_path / "in" / "b.pfw").touch()
+        hint = await watch.until(lambda hint: hint.paths is not None)
+        assert hint.paths == {b"in/b.pfw"}
+
+
+async def test_a_directory_that_may_be_read_now_is_hinted_at(tmp_path: Path) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0)
+    async with watching(os.fsencode(tmp_path)) as watch:
+        await watch.in_place()
+        shut.chmod(0o755)
+        await watch.until(lambda hint: b"shut" in (hint.paths or ()))

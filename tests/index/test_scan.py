@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dftindexd.index.scan import Scan, is_trace_name, scan_tree, stamp_of, stamp_or_none
+from dftindexd.index.scan import Scan, directories_below, scan_tree, stamp_of, stamp_or_none
+from dftindexd.index.trace_rules import TraceRules, is_trace_name
 
 
 def put(path: Path, size: int = 3) -> None:
@@ -86,20 +87,75 @@ def test_names_that_are_not_text_are_shown_as_they_are(tmp_path: Path) -> None:
     assert shown(tmp_path, b"d\xff/\xfe.pfw") == [b"d\xff/\xfe.pfw"]
 
 
-def test_links_to_files_are_followed_and_links_to_directories_are_not(tmp_path: Path) -> None:
+def test_links_show_each_trace_once_and_never_lead_out_of_the_root(tmp_path: Path) -> None:
     root, other = tmp_path / "root", tmp_path / "other"
     put(other / "far.pfw", 9)
     put(root / "d" / "near.pfw")
+    put(root / "d" / "blob", 5)
+    (root / "latest.pfw").symlink_to("d/near.pfw")
+    (root / "named.pfw").symlink_to(root / "d" / "blob")
     (root / "file.pfw").symlink_to(other / "far.pfw")
+    (root / "e").mkdir()
+    (root / "e" / "beside.pfw").symlink_to(root / "d" / "blob")
     (root / "link").symlink_to(other)
     (root / "link.pfw").symlink_to(other)
     (root / "up").symlink_to(root)
     (root / "dangling.pfw").symlink_to(other / "none")
-    assert shown(root) == [b"d/near.pfw", b"file.pfw"]
-    assert walk(root).stamps[b"file.pfw"].size == 9
-    for part in (b"link", b"link/far.pfw", b"link.pfw", b"up", b"up/d", b"dangling.pfw"):
+    assert shown(root) == [b"d/near.pfw", b"named.pfw"]
+    assert walk(root).stamps[b"named.pfw"].size == 5
+    hidden = (b"link", b"link/far.pfw", b"link.pfw", b"up", b"up/d", b"dangling.pfw")
+    for part in (*hidden, b"file.pfw", b"latest.pfw", b"e", b"e/beside.pfw"):
         assert shown(root, part) == [], part
-    assert shown(root, b"file.pfw") == [b"file.pfw"]
+    assert shown(root, b"named.pfw") == [b"named.pfw"]
+
+
+def test_where_links_are_followed_they_lead_out_of_the_root_once_and_cycles_are_cut(
+    tmp_path: Path,
+) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    put(other / "deep" / "far.pfw", 9)
+    put(root / "d" / "near.pfw")
+    (root / "link").symlink_to(other)
+    (root / "file.pfw").symlink_to(other / "deep" / "far.pfw")
+    for place, target in (("self", other), ("up", tmp_path), ("deep/home", root), ("x", "deep")):
+        (other / place).symlink_to(target)
+    (root / "up").symlink_to(root / "d")
+    (root / "above").symlink_to(tmp_path)
+    rules = TraceRules(follow_links=True)
+    whole = scan_tree(os.fsencode(root), rules=rules)
+    assert sorted(whole.stamps) == [b"d/near.pfw", b"file.pfw", b"link/deep/far.pfw"]
+    assert whole.problems == {}
+    for part in (b"link", b"link/deep", b"link/deep/far.pfw", b"d", b"file.pfw"):
+        scan = scan_tree(os.fsencode(root), part, rules=rules)
+        assert scan.stamps == {path: one for path, one in whole.stamps.items() if scan.covers(path)}
+    for part in (
+        b"link/self",
+        b"link/up/root/d",
+        b"link/deep/home",
+        b"up",
+        b"above/root",
+        b"link/x",
+    ):
+        assert scan_tree(os.fsencode(root), part, rules=rules).stamps == {}, part
+    seen = list(directories_below(os.fsencode(root), b"", rules))
+    assert sorted(seen) == [b"", b"d", b"link", b"link/deep"]
+
+
+def test_what_the_rules_leave_out_is_not_shown_and_not_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.pfw", "old/b.pfw", "run/c.pfw", "run/tmp/d.pfw"):
+        put(tmp_path / name)
+    rules = TraceRules(exclude=("old", "run/tmp"))
+    denied = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(os, "scandir", failing_scandir(os.fsencode(tmp_path / "old"), denied))
+    whole = scan_tree(os.fsencode(tmp_path), rules=rules)
+    assert sorted(whole.stamps) == [b"a.pfw", b"run/c.pfw"]
+    assert whole.problems == {}
+    for part in (b"old", b"old/b.pfw", b"run/tmp", b"run/tmp/d.pfw"):
+        assert scan_tree(os.fsencode(tmp_path), part, rules=rules).stamps == {}
+    only = scan_tree(os.fsencode(tmp_path), rules=TraceRules(include=("run/*.pfw",)))
+    assert sorted(only.stamps) == [b"run/c.pfw"]
 
 
 def test_a_link_to_itself_is_a_problem_of_its_own(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Directories as they change: the whole pipeline against the disk."""
