@@ -1,4 +1,4 @@
-"""The process of a parser worker, and our end of its socket.
+"""The process of a worker, and our end of its socket.
 
 It can be started before there is an event loop, and before the engine's own modules are imported:
 its interpreter then starts beside ours.
@@ -23,8 +23,8 @@ FRAME: Final = struct.Struct(">I")
 class WorkerProcess:
     """A running worker. It is killed when the thread that made this ends."""
 
-    def __init__(self) -> None:
-        """Start the process.
+    def __init__(self, module: str = "dftindexd.actors.worker") -> None:
+        """Start the process: ``main(descriptor, parent)`` of *module*.
 
         :raises OSError: it cannot be started.
         """
@@ -32,7 +32,7 @@ class WorkerProcess:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    child_command("dftindexd.actors.worker", theirs.fileno(), os.getpid()),
+                    child_command(module, theirs.fileno(), os.getpid()),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
@@ -45,6 +45,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """The number of the process."""
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
 
     def wait(self) -> int:
         """Wait for its end; return its exit status, the negated signal that killed it."""

@@ -6,7 +6,6 @@ is counted by the reason that :mod:`pruning` gives. No file of a trace is opened
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -31,6 +30,7 @@ from dftindexd.index.tiers.bloom import Blooms, decode_blooms
 from dftindexd.index.tiers.checkpoints import Checkpoint, decode_checkpoints
 from dftindexd.index.tiers.chunk_stats import ChunkStats, decode_chunk_stats, merge_chunk_stats
 from dftindexd.index.tiers.manifest import ChunkManifest, decode_manifest
+from dftindexd.index.trace.lines import Lines
 
 __all__ = (
     "EventQuery",
@@ -88,6 +88,15 @@ class EventQuery:
             return "bytes"
         return None
 
+    def takes_any(self, block: Lines) -> bool:
+        """Return whether any line of *block* may lie within the ranges."""
+        if self._bytes and not _overlap(self._bytes, block.uc_offset, len(block.text)):
+            return False
+        if self._lines is None:
+            return True
+        first, last = self._lines
+        return block.line < last and first <= block.line + block.text.count(b"\n")
+
     def takes(self, line: int, uc_offset: int) -> bool:
         """Return whether a line lies within the ranges."""
         if self._lines and not self._lines[0] <= line < self._lines[1]:
@@ -97,10 +106,12 @@ class EventQuery:
 
 class TraceExplanation(msgspec.Struct):
     """What was done for one trace: how many of its chunks were read, and how many were passed over
-    for what reason; how many lines were read, and how many events kept."""
+    for what reason; how many lines were read, and how many events kept. ``text_bytes`` is the size
+    of its text."""
 
     path: str
     chunks: int = 0
+    text_bytes: int = 0
     read: int = 0
     skipped: dict[str, int] = {}
     lines: int = 0
@@ -169,12 +180,13 @@ def plan_events(
 def _plan(
     query: EventQuery, record: TraceRecord, segments: list[tuple[_Segment, list[str | None]]]
 ) -> TracePlan:
-    explained = TraceExplanation(os.fsdecode(record.path))
+    explained = TraceExplanation(record.path.decode("utf-8", "backslashreplace"))
     wanted: list[Checkpoint] = []
     for segment, reasons in segments:
         for chunk, pruned in zip(segment.checkpoints, reasons, strict=True):
             reason = query.outside(chunk) or pruned
             explained.chunks += 1
+            explained.text_bytes += chunk.uc_size
             if reason is None:
                 wanted.append(chunk)
             else:

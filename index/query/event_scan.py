@@ -98,7 +98,8 @@ def _lines(
         for chunk in wanted.chunks:
             explained.read += 1
             pieces = read_chunk(file, chunk)
-            for line in lines_of_text(pieces, chunk.uc_offset, chunk.first_line):
+            begin = chunk.uc_offset, chunk.first_line
+            for line in lines_of_text(pieces, *begin, query.takes_any):
                 explained.lines += 1
                 if query.takes(line.line, line.uc_offset):
                     yield line
