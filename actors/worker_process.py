@@ -10,11 +10,10 @@ import os
 import select
 import socket
 import struct
-import subprocess
 from contextlib import ExitStack, suppress
 from typing import Final
 
-from dftindexd.actors.child_process import child_command
+from dftindexd.actors.child_process import ChildProcess
 from dftindexd.actors.shared_counts import SharedCounts, new_counts
 
 __all__ = ("END", "FORK", "FRAME", "HELLO", "KILL", "ORDER", "ForkServer", "WorkerProcess")
@@ -39,10 +38,6 @@ END: Final = struct.Struct(">i")
 #: kernel ends only when that answers, and nobody is to wait for it.
 _KILL_SECONDS: Final = 2.0
 
-#: Numpy's linear algebra, which no worker uses, else starts a thread a processor when it is
-#: imported; their spinning doubles what the import costs, and threads do not survive a fork.
-_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1"}
-
 
 class ForkServer:
     """The process that forks workers. It is killed, and they with it, when the thread that started
@@ -54,44 +49,26 @@ class ForkServer:
         :raises OSError: it cannot be started.
         """
         self._workers = 0
-        self._start()
+        self._process = self._started()
 
-    def _start(self) -> None:
-        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    child_command("dftindexd.actors.fork_server", theirs.fileno(), os.getpid()),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    env=os.environ | _ENVIRONMENT,
-                )
-            except BaseException:
-                self._orders.close()
-                raise
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
+    @staticmethod
+    def _started() -> ChildProcess:
+        return ChildProcess("dftindexd.actors.fork_server", socket.SOCK_SEQPACKET)
 
     def fork(self) -> WorkerProcess:
         """Order a worker, which may come later: what it is sent waits for it.
 
         :raises OSError: there are not enough descriptors, or no process can be started.
         """
-        if self._process.poll() is not None:
-            self._orders.close()
-            self._start()
+        if not self._process.is_alive:
+            self._process.kill()
+            self._process = self._started()
         self._workers += 1
-        return WorkerProcess(self._orders, self._workers)
+        return WorkerProcess(self._process.socket, self._workers)
 
     def end(self) -> None:
         """Kill the process, and with it every worker that still runs."""
-        self._orders.close()
         self._process.kill()
-        self._process.wait()
 
 
 class WorkerProcess:

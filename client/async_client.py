@@ -21,6 +21,7 @@ from msgspec import UNSET, UnsetType
 from dftindexd import __version__
 from dftindexd.client.backup import free_place, take_over
 from dftindexd.client.connection import Connection, Exchange
+from dftindexd.client.reading import AsyncReading
 from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import (
     ConnectionLostError,
@@ -36,12 +37,14 @@ from dftindexd.protocol.requests import (
     BackupRequest,
     CompactedResult,
     CompactRequest,
+    ExplainRequest,
     HelloResult,
     IndexRequest,
     IndexResult,
     ListRequest,
     Ping,
     PingResult,
+    ReadRequest,
     RebuildRequest,
     RebuildResult,
     StatusRequest,
@@ -74,8 +77,10 @@ DEFAULT_TIMEOUT = 30.0
 _IDEMPOTENT = (
     AggregationRequest,
     CompactRequest,
+    ExplainRequest,
     ListRequest,
     Ping,
+    ReadRequest,
     StatusRequest,
     SyncRequest,
     VerifyRequest,
@@ -151,7 +156,7 @@ class _ChunkFile(io.RawIOBase):
         return taken
 
 
-class AsyncClient:
+class AsyncClient(AsyncReading):
     """A client for anyio programs: ``async with AsyncClient() as client: ...``.
 
     Any number of tasks may use it at once over its one connection. A connection that broke is

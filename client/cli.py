@@ -6,94 +6,31 @@ only), 5 not found.
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Iterable
+from typing import Final
 
 import click
 import msgspec
-import pyarrow as pa
 
 from dftindexd import __version__
+from dftindexd.client import cli_agg, cli_completion, cli_reading, cli_top
 from dftindexd.client import cli_output as output
 from dftindexd.client import cli_tables as tables
-from dftindexd.client.sync_client import Client, connect
-from dftindexd.protocol.errors import DaemonUnreachableError, DftIndexError, NotFoundError
-from dftindexd.protocol.message import Request
-from dftindexd.protocol.requests import (
-    AggregationKind,
-    AggregationRequest,
-    AnswerHead,
-    ListRequest,
-    TraceProblem,
-    WantedBackend,
-)
+from dftindexd.client.cli_base import EXIT_DEGRADED, EXIT_ERROR, cli
+from dftindexd.client.cli_base import Settings as _Settings
+from dftindexd.client.cli_base import meta as _meta
+from dftindexd.client.cli_base import verb as _verb
+from dftindexd.protocol.errors import DaemonUnreachableError
+from dftindexd.protocol.requests import ListRequest, TraceProblem, WantedBackend
 
-__all__ = ("cli", "main")
+__all__ = ("OTHERS", "cli", "main")
 
-EXIT_ERROR = 1
-EXIT_UNREACHABLE = 3
-EXIT_DEGRADED = 4
-EXIT_NOT_FOUND = 5
+#: Importing a module adds its verbs to the group.
+OTHERS: Final = (cli_agg, cli_completion, cli_reading, cli_top)
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_SOCKET_HELP = "The daemon's socket; else DFTINDEXD_SOCKET, else the runtime directories."
-_SINCE_HELP = "Only what changed after an earlier answer's generation, removed traces too."
 _INCLUDE_HELP = "Index only such traces; may be given several times."
-_JSON_HELP = "Print JSON and nothing else."
-
-
-class _Settings(msgspec.Struct):
-    """What the options before and after the verb say together."""
-
-    socket: str | None = None
-    json: bool = False
-
-    def connect(self) -> Client:
-        return connect(self.socket)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--socket", metavar="S", help=_SOCKET_HELP)
-@click.pass_context
-def cli(ctx: click.Context, socket: str | None) -> None:
-    """Ask the indexing daemon for DFTracer traces."""
-    ctx.obj = _Settings(socket=socket)
-
-
-def _verb(name: str) -> Callable[[F], click.Command]:
-    """Make a verb: options that all have, and errors told with their exit codes."""
-
-    def decorate(function: F) -> click.Command:
-        def command(settings: _Settings, socket: str | None, as_json: bool, **given: Any) -> None:
-            settings.socket = socket or settings.socket
-            settings.json = as_json
-            try:
-                function(settings, **given)
-            except DftIndexError as error:
-                _fail(error)
-
-        # Takes over the help text and the options of the verb itself.
-        functools.update_wrapper(command, function)
-        with_json = click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)(command)
-        with_socket = click.option("--socket", metavar="S", help=_SOCKET_HELP)(with_json)
-        return cli.command(name)(click.pass_obj(with_socket))
-
-    return decorate
-
-
-def _fail(error: DftIndexError) -> NoReturn:
-    output.print_error(error)
-    if isinstance(error, DaemonUnreachableError):
-        sys.exit(EXIT_UNREACHABLE)
-    sys.exit(EXIT_NOT_FOUND if isinstance(error, NotFoundError) else EXIT_ERROR)
-
-
-_meta = click.option(
-    "--meta", is_flag=True, help="With --json: the first line is the generation and warnings."
-)
+_SINCE_HELP = "Only what changed after an earlier answer's generation, removed traces too."
 _timeout = click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after this long."
 )
@@ -101,7 +38,10 @@ _timeout = click.option(
 
 @_verb("ping")
 def ping(settings: _Settings) -> None:
-    """Ask whether the daemon is well; exit code 4 if it is degraded."""
+    """Ask whether the daemon is well; exit code 4 if it is degraded.
+
+    Example: dftindexd-client ping && echo well
+    """
     with settings.connect() as client:
         result = client.ping()
     if settings.json:
@@ -117,7 +57,10 @@ def ping(settings: _Settings) -> None:
 
 @_verb("status")
 def status(settings: _Settings) -> None:
-    """Show every root, worker and actor; exit code 4 if something is degraded."""
+    """Show every root, worker and actor; exit code 4 if something is degraded.
+
+    Example: dftindexd-client status --json | jq .roots
+    """
     with settings.connect() as client:
         result = client.status()
     if settings.json:
@@ -154,6 +97,8 @@ def watch(
 
     Options, if any are given, replace what was given before. A GLOB is held against paths below the
     directory; one without a slash against every name on them.
+
+    Example: dftindexd-client watch /scratch/traces --exclude tmp
     """
     with settings.connect() as client:
         result = client.watch(
@@ -170,7 +115,10 @@ def watch(
 @click.argument("directory")
 @click.option("--purge", is_flag=True, help="Delete its store as well.")
 def unwatch(settings: _Settings, directory: str, purge: bool) -> None:
-    """Stop watching a directory tree."""
+    """Stop watching a directory tree.
+
+    Example: dftindexd-client unwatch /scratch/traces --purge
+    """
     with settings.connect() as client:
         result = client.unwatch(directory, purge=purge)
     purged = ", its store is deleted" if result.purged else ""
@@ -182,11 +130,20 @@ def unwatch(settings: _Settings, directory: str, purge: bool) -> None:
 @click.option("--since", type=click.IntRange(min=0), metavar="GENERATION", help=_SINCE_HELP)
 @_meta
 def list_traces(settings: _Settings, directory: str | None, since: int | None, meta: bool) -> None:
-    """List the traces below a directory, or of all roots."""
+    """List the traces below a directory, or of all roots.
+
+    Example: dftindexd-client list /scratch/traces/run1
+    """
     if since is not None and directory is None:
         raise click.UsageError("--since goes with a directory")
+    settings.check_meta(meta)
     request = ListRequest(path=directory, since=since)
-    _print_rows(settings, request, meta=meta, below=directory)
+    with settings.connect() as client, client.stream(request) as stream:
+        output.print_head(stream.generation, stream.warnings, as_row=meta)
+        if settings.json:
+            output.print_json_rows(stream)
+        else:
+            tables.print_rows(stream, below=directory, most=tables.TABLE_ROWS)
 
 
 @_verb("index")
@@ -194,7 +151,10 @@ def list_traces(settings: _Settings, directory: str | None, since: int | None, m
 @click.option("--wait", is_flag=True, help="Return when it is done.")
 @click.option("-f", "--force", is_flag=True, help="Parse traces anew that are indexed already.")
 def index(settings: _Settings, path: str, wait: bool, force: bool) -> None:
-    """Index one trace, or all below a directory, ahead of others."""
+    """Index one trace, or all below a directory, ahead of others.
+
+    Example: dftindexd-client index /scratch/traces/run1 --wait
+    """
     with settings.connect() as client:
         result = client.index(path, wait=wait, force=force)
     done = "indexed" if wait else "queued"
@@ -206,7 +166,10 @@ def index(settings: _Settings, path: str, wait: bool, force: bool) -> None:
 @click.argument("directory", required=False)
 @_timeout
 def wait(settings: _Settings, directory: str | None, timeout: float | None) -> None:
-    """Wait until every trace is finished and indexed."""
+    """Wait until every trace is finished and indexed.
+
+    Example: dftindexd-client wait /scratch/traces/run1 --timeout 600
+    """
     with settings.connect() as client:
         result = client.wait(directory, timeout=timeout)
     _print(settings, result, f"all indexed, generation {result.generation}", result.problems)
@@ -216,50 +179,23 @@ def wait(settings: _Settings, directory: str | None, timeout: float | None) -> N
 @click.argument("directory", required=False)
 @_timeout
 def sync(settings: _Settings, directory: str | None, timeout: float | None) -> None:
-    """Wait until every complete line that is on disk now is in every answer."""
+    """Wait until every complete line that is on disk now is in every answer.
+
+    Example: dftindexd-client sync /scratch/traces/run1
+    """
     with settings.connect() as client:
         result = client.sync(directory, timeout=timeout)
     _print(settings, result, f"in sync, generation {result.generation}", result.problems)
-
-
-@_verb("agg")
-@click.argument("directory")
-@click.option(
-    "--kind",
-    type=click.Choice(["events", "profiles", "system"]),
-    default="events",
-    show_default=True,
-)
-@click.option("--query", metavar="Q", help="""A filter, such as 'cat == "posix"'.""")
-@click.option("--group-by", metavar="A,B", help="Columns to group by.")
-@click.option("--finished-only", is_flag=True, help="Leave growing traces out.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Print N rows at most.")
-@click.option("--sort", metavar="COL", help="Sort by a column, downwards as -COL. Tables: -time.")
-@_meta
-def agg(
-    settings: _Settings,
-    directory: str,
-    kind: AggregationKind,
-    query: str | None,
-    group_by: str | None,
-    finished_only: bool,
-    limit: int | None,
-    sort: str | None,
-    meta: bool,
-) -> None:
-    """Aggregate the traces below a directory."""
-    columns = None if group_by is None else tuple(name.strip() for name in group_by.split(","))
-    request = AggregationRequest(
-        path=directory, kind=kind, query=query, group_by=columns, finished_only=finished_only
-    )
-    _print_rows(settings, request, meta=meta, limit=limit, sort=sort)
 
 
 @_verb("compact")
 @click.argument("directory")
 @click.option("--now", is_flag=True, help="Delete also what is within the retention time.")
 def compact(settings: _Settings, directory: str, now: bool) -> None:
-    """Delete what was dropped from a directory's store, and give its room back."""
+    """Delete what was dropped from a directory's store, and give its room back.
+
+    Example: dftindexd-client compact /scratch/traces --now
+    """
     with settings.connect() as client:
         result = client.compact(directory, now=now)
     text = (
@@ -284,6 +220,8 @@ def verify(settings: _Settings, directory: str, sample: int, timeout: float | No
     """Check what the store holds of a directory's traces; exit code 1 if something is damaged.
 
     What is damaged is rebuilt from the traces; sync waits for that.
+
+    Example: dftindexd-client verify /scratch/traces --sample 16
     """
     with settings.connect() as client:
         result = client.verify(directory, sample=sample, timeout=timeout)
@@ -304,7 +242,10 @@ def verify(settings: _Settings, directory: str, sample: int, timeout: float | No
 @click.argument("directory")
 @_timeout
 def rebuild(settings: _Settings, directory: str, timeout: float | None) -> None:
-    """Parse all traces of a directory anew, and wait for it."""
+    """Parse all traces of a directory anew, and wait for it.
+
+    Example: dftindexd-client rebuild /scratch/traces/run1
+    """
     with settings.connect() as client:
         result = client.rebuild(directory, timeout=timeout)
     text = f"{result.traces} traces rebuilt, generation {result.generation}"
@@ -315,7 +256,10 @@ def rebuild(settings: _Settings, directory: str, timeout: float | None) -> None:
 @click.argument("directory")
 @click.argument("out")
 def backup(settings: _Settings, directory: str, out: str) -> None:
-    """Copy the store of a directory, as it is now, to the new directory OUT."""
+    """Copy the store of a directory, as it is now, to the new directory OUT.
+
+    Example: dftindexd-client backup /scratch/traces /backup/traces-monday
+    """
     with settings.connect() as client:
         result = client.backup(directory, out)
     text = f"{result.bytes:,} bytes in {result.path}, generation {result.generation}"
@@ -324,7 +268,10 @@ def backup(settings: _Settings, directory: str, out: str) -> None:
 
 @_verb("stop")
 def stop(settings: _Settings) -> None:
-    """End the daemon in order."""
+    """End the daemon in order.
+
+    Example: dftindexd-client stop
+    """
     with settings.connect() as client:
         result = client.stop()
     _print(settings, result, f"pid {result.pid} is ending")
@@ -332,7 +279,10 @@ def stop(settings: _Settings) -> None:
 
 @_verb("version")
 def version(settings: _Settings) -> None:
-    """Show the versions of the client and of the daemon, if one answers."""
+    """Show the versions of the client and of the daemon, if one answers.
+
+    Example: dftindexd-client version
+    """
     daemon: str | None = None
     reason = ""
     try:
@@ -355,32 +305,6 @@ def _print(
         return
     click.echo(text)
     output.print_problems(problems)
-
-
-def _print_rows(
-    settings: _Settings,
-    request: Request[AnswerHead],
-    *,
-    meta: bool,
-    below: str | None = None,
-    limit: int | None = None,
-    sort: str | None = None,
-) -> None:
-    if meta and not settings.json:
-        raise click.UsageError("--meta goes with --json")
-    with settings.connect() as client, client.stream(request) as stream:
-        output.print_head(stream.generation, stream.warnings, as_row=meta)
-        batches: Iterable[pa.RecordBatch] = stream
-        if sort is not None:
-            batches = output.sort_batches(batches, sort)
-        elif not settings.json:
-            batches = output.slowest_first(batches)
-        if limit is not None:
-            batches = output.limit_rows(batches, limit)
-        if settings.json:
-            output.print_json_rows(batches)
-        else:
-            tables.print_rows(batches, below=below, most=limit or tables.TABLE_ROWS)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from dftindexd.protocol.requests import RootStatus, StatusResult
 
-__all__ = ("TABLE_ROWS", "print_rows", "print_status")
+__all__ = ("TABLE_ROWS", "age_text", "print_rows", "print_status", "size_text")
 
 #: How many rows are printed unless told: a table is measured whole before its first line.
 TABLE_ROWS: Final = 200
@@ -54,8 +54,11 @@ _ROOT_COLUMNS: Final = (
 Row = dict[str, Any]
 
 
-def print_rows(batches: Iterable[pa.RecordBatch], *, below: str | None, most: int) -> None:
-    """Print *most* rows as a table; of the others only their number is told.
+def print_rows(
+    batches: Iterable[pa.RecordBatch], *, below: str | None, most: int, count: bool = True
+) -> None:
+    """Print *most* rows as a table; of the others only their number is told, or without *count*
+    that there are some: then no more is taken than is printed.
 
     Paths of traces are printed relative to the directory *below* that was asked for.
     """
@@ -66,19 +69,25 @@ def print_rows(batches: Iterable[pa.RecordBatch], *, below: str | None, most: in
         names = batch.schema.names
         rows += batch.slice(0, most - len(rows)).to_pylist()
         total += batch.num_rows
+        if total > most and not count:
+            break
     if below is not None:
         _shorten_paths(rows, below)
     _print_grid([name for name in names if name not in _FOR_PROGRAMS], rows)
-    click.echo(f"{total:,} {'row' if total == 1 else 'rows'}", err=True)
-    if total > len(rows):
-        hidden = total - len(rows)
-        click.echo(f"{hidden:,} of them not shown; use --limit, or --json for all", err=True)
+    hidden = total - len(rows)
+    told = total if count else len(rows)
+    click.echo(f"{told:,} {'row' if told == 1 else 'rows'}", err=True)
+    if hidden:
+        which = f"{hidden:,} of them not shown" if count else "there are more"
+        click.echo(f"{which}; use --limit, or --json for all", err=True)
 
 
 def print_status(status: StatusResult) -> None:
     """Print the daemon's state as text and its roots as a table."""
     restarted = f", {status.worker_restarts} restarted" if status.worker_restarts else ""
-    click.echo(f"dftindexd {status.version}, pid {status.pid}, up {_age(status.uptime_seconds)}")
+    click.echo(
+        f"dftindexd {status.version}, pid {status.pid}, up {age_text(status.uptime_seconds)}"
+    )
     click.echo(f"socket {status.socket}")
     click.echo(f"state in {status.state_dir}")
     click.echo(f"{status.workers} workers{restarted}")
@@ -150,7 +159,8 @@ def _number(value: Any) -> str:
     return f"{value:,.0f}"
 
 
-def _size(value: Any) -> str:
+def size_text(value: Any) -> str:
+    """Return a number of bytes with its unit."""
     return decimal(int(value)) if value >= 0 else str(value)
 
 
@@ -166,7 +176,8 @@ def _since_origin(value: Any) -> str:
     return f"{value / 1e6:,.3f} s"
 
 
-def _age(seconds: float) -> str:
+def age_text(seconds: float) -> str:
+    """Return a time for people."""
     hours, rest = divmod(int(seconds), 3600)
     minutes, left = divmod(rest, 60)
     if hours:
@@ -178,7 +189,7 @@ _FORMATS: Final[dict[str, Callable[[Any], str]]] = {
     **dict.fromkeys(
         ("bad_lines", "count", "events", "generation", "indexed", "lines", "traces"), _number
     ),
-    **dict.fromkeys(("bytes", "trace_bytes", "size", "size_min", "size_max"), _size),
+    **dict.fromkeys(("bytes", "trace_bytes", "size", "size_min", "size_max"), size_text),
     **dict.fromkeys(("time", "time_min", "time_max"), _seconds),
     **dict.fromkeys(("time_start", "time_end"), _since_origin),
 }

@@ -23,6 +23,7 @@ from dftindexd.client.async_client import (
     AsyncClient,
     Timeout,
 )
+from dftindexd.client.reading import BlockingReading
 from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import ConnectionLostError, UseAfterForkError
 from dftindexd.protocol.message import Request
@@ -94,7 +95,7 @@ class BlockingAnswerStream:
         return None
 
 
-class Client:
+class Client(BlockingReading):
     """A blocking client; any number of threads may share it over its one connection."""
 
     def __init__(

@@ -22,7 +22,7 @@ from dftindexd.index.store.registry import Registry, sets_below
 from dftindexd.index.tier_sets import Sets, giving, only, shown
 from dftindexd.protocol.requests import AggregationRequest, AnswerHead
 
-__all__ = ("CACHE_BYTES", "AggregationAnswers")
+__all__ = ("CACHE_BYTES", "AggregationAnswers", "trace_warnings")
 
 #: How much memory the rows that are kept between answers may take.
 CACHE_BYTES: Final = 256 << 20
@@ -107,13 +107,16 @@ def _select(root: Root, registry: Registry, key: _Key) -> _Kept:
     _, relative, finished_only = key
     below = [(sets, giving(sets, wanted)) for sets in sets_below(registry, relative)]
     records = [one for _, one in below if one is not None and (one.ending or not finished_only)]
-    warnings = (_warning(root, sets, one, wanted) for sets, one in below)
-    return _Kept(registry.generation, PreparedRows(records, tier), _shortened(warnings))
+    warnings = trace_warnings(root, below, wanted)
+    return _Kept(registry.generation, PreparedRows(records, tier), warnings)
 
 
-def _shortened(warnings: Iterable[str]) -> tuple[str, ...]:
-    """Return what an answer lacks: the first few traces by name."""
-    every = list(filter(None, warnings))
+def trace_warnings(
+    root: Root, below: Iterable[tuple[Sets, TraceRecord | None]], wanted: TierConfig
+) -> tuple[str, ...]:
+    """Return what an answer lacks, given the sets of each trace and the one that answers: the first
+    few traces by name."""
+    every = list(filter(None, (_warning(root, sets, one, wanted) for sets, one in below)))
     more = len(every) - _MOST_WARNINGS
     return (*every[:_MOST_WARNINGS], *([f"and {more} more traces; list names all"] * (more > 0)))
 

@@ -18,6 +18,7 @@ from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
 from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.peer import Peer
+from dftindexd.daemon.reading import EventAnswers
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.server import ArrowAnswer
 from dftindexd.daemon.tables import (
@@ -39,12 +40,14 @@ from dftindexd.protocol.requests import (
     AnyRequest,
     BackupRequest,
     CompactRequest,
+    ExplainRequest,
     Hello,
     IndexRequest,
     IndexResult,
     ListRequest,
     Ping,
     PingResult,
+    ReadRequest,
     RebuildRequest,
     StatusRequest,
     StatusResult,
@@ -74,7 +77,12 @@ class DaemonService:
         self._stop = stop
         self._started = time.monotonic()
         self._aggregations = AggregationAnswers(engine)
+        self._events = EventAnswers(engine)
         self._maintenance = Maintenance(engine)
+
+    def close(self) -> None:
+        """End what was kept for further requests; none is answered any more."""
+        self._events.close()
 
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
@@ -93,8 +101,8 @@ class DaemonService:
                 return await self._index(request)
             case WaitRequest() | SyncRequest():
                 return await self._attend(request)
-            case AggregationRequest():
-                return await self._aggregation(request)
+            case AggregationRequest() | ReadRequest() | ExplainRequest():
+                return await self._ask_index(request)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
             case StopRequest():
@@ -224,7 +232,11 @@ class DaemonService:
 
     # -- answers ------------------------------------------------------------------------------
 
-    async def _aggregation(self, request: AggregationRequest) -> ArrowAnswer:
+    async def _ask_index(
+        self, request: AggregationRequest | ReadRequest | ExplainRequest
+    ) -> ArrowAnswer | msgspec.Struct:
+        if not isinstance(request, AggregationRequest):
+            return await self._events.handle(request)
         path = request_path(request.path)
         return await self._aggregations.answer(self._engine.root_of(path), path, request)
 

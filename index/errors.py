@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = (
+    "BusyReadersError",
     "CoreError",
     "ForeignStoreError",
     "NotWatchedError",
@@ -55,6 +56,12 @@ class QueryError(CoreError):
     """A filter or grouping does not parse or names an unknown column."""
 
     code = "query"
+
+
+class BusyReadersError(CoreError):
+    """As many answers read events as may at once."""
+
+    code = "busy"
 
 
 class ForeignStoreError(CoreError):

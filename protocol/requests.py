@@ -21,6 +21,8 @@ __all__ = (
     "BackupResult",
     "CompactRequest",
     "CompactedResult",
+    "ExplainRequest",
+    "ExplainResult",
     "Hello",
     "HelloResult",
     "IndexRequest",
@@ -28,6 +30,7 @@ __all__ = (
     "ListRequest",
     "Ping",
     "PingResult",
+    "ReadRequest",
     "RebuildRequest",
     "RebuildResult",
     "RootStatus",
@@ -38,6 +41,7 @@ __all__ = (
     "SyncRequest",
     "SyncResult",
     "TraceProblem",
+    "TraceReading",
     "UnwatchRequest",
     "UnwatchResult",
     "VerifyRequest",
@@ -272,6 +276,66 @@ class AggregationRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="ag
     finished_only: bool = False
 
 
+class ReadRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="read"):
+    """The events of one trace, or of all below a directory, that *query* keeps, trace by trace.
+
+    *lines* and *bytes* are a first and one after the last: numbers of lines from 0, and where lines
+    begin in the text, in each trace. *columns* are fields of events, ``trace`` (its path),
+    ``line``, ``uc_offset``, ``json`` and ``args``; without them a choice of those. *raw* gives the
+    lines as they are in one column ``text``: those with an event that *query* keeps, and without
+    one all of them. While nothing is found, batches without rows come about once a second.
+    """
+
+    path: str
+    query: str = ""
+    lines: tuple[int, int] | None = None
+    bytes: tuple[int, int] | None = None
+    columns: tuple[str, ...] | None = None
+    raw: bool = False
+    finished_only: bool = False
+
+
+class TraceReading(_Reply, frozen=True):
+    """How many of a trace's chunks a query would read, and how many not for which reason."""
+
+    path: str
+    chunks: int
+    read: int
+    skipped: dict[str, int]
+
+
+class ExplainResult(_Reply, frozen=True):
+    """What reading events would read: so many of all ``chunks`` of ``traces``, and of
+    ``text_bytes`` of text so many.
+
+    ``skipped`` are the other chunks by the reason why none of their lines can match, ``tiers`` by
+    what knew that: ``bloom``, ``manifest``, ``statistics``, ``checkpoints`` (the ranges) or
+    ``query`` (it can never hold). ``details`` are of those traces of which most is read, the first
+    hundred.
+    """
+
+    generation: int
+    traces: int
+    chunks: int
+    read: int
+    text_bytes: int
+    read_bytes: int
+    skipped: dict[str, int]
+    tiers: dict[str, int]
+    details: tuple[TraceReading, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class ExplainRequest(Request[ExplainResult], frozen=True, kw_only=True, tag="explain"):
+    """Tell what a read with the same arguments would read, and what not and why."""
+
+    path: str
+    query: str = ""
+    lines: tuple[int, int] | None = None
+    bytes: tuple[int, int] | None = None
+    finished_only: bool = False
+
+
 class CompactedResult(_Reply, frozen=True):
     """How many dropped segments were deleted, and how many are kept: somebody reads them, or they
     are within the retention time. Sizes are bytes on disk."""
@@ -364,6 +428,8 @@ AnyRequest: TypeAlias = (
     | WaitRequest
     | SyncRequest
     | AggregationRequest
+    | ReadRequest
+    | ExplainRequest
     | CompactRequest
     | VerifyRequest
     | RebuildRequest

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,10 @@ from dftindexd.index.trace.json_line import Record, read_odd_line
 from dftindexd.index.trace.lines import LineAssembler, Lines
 from dftindexd.index.trace.numbers import UINT64_MAX, whole
 
-__all__ = ("Line", "events_of_line", "lines_of_text", "records_of_line")
+__all__ = ("IsWanted", "Line", "events_of_line", "lines_of_text", "records_of_line")
+
+#: Whether any line of a block is asked for.
+IsWanted: TypeAlias = Callable[[Lines], bool]
 
 _NO_ARGS: Final[Record] = {}
 
@@ -76,21 +79,23 @@ class _Blocks:
         return blocks
 
 
-def lines_of_text(pieces: Iterable[bytes], uc_offset: int, line: int) -> Iterator[Line]:
+def lines_of_text(
+    pieces: Iterable[bytes], uc_offset: int, line: int, is_wanted: IsWanted = lambda _: True
+) -> Iterator[Line]:
     """Yield the lines of text that begins with line number *line* at *uc_offset*.
 
-    A line that is too long to be indexed is left out.
+    A line that is too long to be indexed is left out, and every block of lines that is not wanted.
     """
     blocks = _Blocks()
     assembler = LineAssembler(blocks, uc_offset, line)
     for piece in pieces:
         assembler.feed(piece)
-        yield from _lines_of_blocks(blocks.take())
+        yield from _lines_of_blocks(filter(is_wanted, blocks.take()))
     assembler.terminate()
-    yield from _lines_of_blocks(blocks.take())
+    yield from _lines_of_blocks(filter(is_wanted, blocks.take()))
 
 
-def _lines_of_blocks(blocks: list[Lines]) -> Iterator[Line]:
+def _lines_of_blocks(blocks: Iterable[Lines]) -> Iterator[Line]:
     for block in blocks:
         position = block.uc_offset
         for number, text in enumerate(block.text.removesuffix(b"\n").split(b"\n"), block.line):

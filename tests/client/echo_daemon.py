@@ -25,11 +25,14 @@ from dftindexd.protocol.errors import NotFoundError, QueryError
 from dftindexd.protocol.requests import (
     AggregationRequest,
     AnswerHead,
+    ExplainRequest,
+    ExplainResult,
     IndexRequest,
     IndexResult,
     ListRequest,
     Ping,
     PingResult,
+    ReadRequest,
     RootStatus,
     StatusRequest,
     StatusResult,
@@ -38,6 +41,7 @@ from dftindexd.protocol.requests import (
     SyncRequest,
     SyncResult,
     TraceProblem,
+    TraceReading,
     UnwatchRequest,
     UnwatchResult,
     WaitRequest,
@@ -113,7 +117,9 @@ class EchoService:
                 return SyncResult(generation=5)
             case StopRequest():
                 return StopResult(pid=os.getpid())
-            case ListRequest(path=path) | AggregationRequest(path=path):
+            case ExplainRequest(path=path):
+                return _explained(path)
+            case ListRequest(path=path) | AggregationRequest(path=path) | ReadRequest(path=path):
                 return self._answer(path or "rows-3")
         raise AssertionError(f"{request!r} is unknown")
 
@@ -193,6 +199,20 @@ class EchoService:
                 raise QueryError("the store broke at row 30000")
         finally:
             self.streams_closed += 1
+
+
+def _explained(path: str) -> ExplainResult:
+    return ExplainResult(
+        generation=3,
+        traces=2,
+        chunks=9,
+        read=1,
+        text_bytes=9_000_000,
+        read_bytes=1_000_000,
+        skipped={"bloom name": 6, "bounds dur": 2},
+        tiers={"bloom": 6, "statistics": 2},
+        details=(TraceReading(path=f"{path}/a.pfw", chunks=5, read=1, skipped={"bloom name": 4}),),
+    )
 
 
 def _watch(path: str) -> WatchResult:

@@ -38,6 +38,9 @@ def documents(result: Result) -> list[Any]:
         (["unwatch", "/t", "--purge"], {"root": "/t", "purged": True}),
         (["index", "/t", "--wait"], {"traces": 2, "generation": 4}),
         (["sync", "/t", "--timeout", "5"], {"generation": 5}),
+        (["explain", "/t"], {"chunks": 9, "read": 1, "tiers": {"bloom": 6, "statistics": 2}}),
+        (["completion", "bash"], {"shell": "bash"}),
+        (["top"], {"rates": {"/traces/[bold]run": [0.0, 0.0]}}),
         (["stop"], {"pid": os.getpid()}),
         (["version"], {"client": __version__, "daemon": VERSION}),
     ],
@@ -52,7 +55,7 @@ def test_json_prints_one_document_and_nothing_else(
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("verb", ["list", "agg"])
+@pytest.mark.parametrize("verb", ["list", "agg", "read"])
 def test_rows_are_one_json_object_a_line_with_numbers_and_nulls(
     daemon: ThreadedDaemon, verb: str
 ) -> None:
@@ -65,7 +68,7 @@ def test_rows_are_one_json_object_a_line_with_numbers_and_nulls(
     assert result.stderr == "warning: one trace is missing\ngeneration 3\n"
 
 
-@pytest.mark.parametrize("verb", ["list", "agg"])
+@pytest.mark.parametrize("verb", ["list", "agg", "read"])
 def test_meta_puts_generation_and_warnings_into_the_first_line(
     daemon: ThreadedDaemon, verb: str
 ) -> None:

@@ -27,6 +27,7 @@ from dftindexd.index.model import (
 )
 from dftindexd.index.query.aggregation import Kind, read_aggregation
 from dftindexd.index.query.answers import Clock
+from dftindexd.index.query.event_plan import TraceChunks
 from dftindexd.index.query.events import read_events
 from dftindexd.index.query.hash_names import hash_tables
 from dftindexd.index.query.source import origin_of
@@ -172,7 +173,7 @@ class _Index:
             reading = read_events(self.source, records, self._open, query, columns=_COLUMNS)
             yield [row for batch in reading for row in batch.to_pylist()]
 
-    def _open(self, record: TraceRecord) -> AbstractContextManager[TraceFile]:
+    def _open(self, record: TraceChunks) -> AbstractContextManager[TraceFile]:
         return open_trace(os.fsencode(self.path))
 
 

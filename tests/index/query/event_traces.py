@@ -11,7 +11,9 @@ from typing import Any
 from dftindexd.index.model import ParseRequest, TierConfig, TraceRecord
 from dftindexd.index.query.event_filter import compile_filter
 from dftindexd.index.query.event_lines import events_of_line, lines_of_text
-from dftindexd.index.query.events import Explanation, OpenTrace, Range, read_events
+from dftindexd.index.query.event_plan import Explanation, Range, TraceChunks
+from dftindexd.index.query.event_scan import OpenTrace
+from dftindexd.index.query.events import read_events
 from dftindexd.index.query.filter import parse_filter
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.trace.facts import TIME_SCALES
@@ -74,7 +76,7 @@ class IndexedTraces:
             tail=parsed.tail,
         )
 
-    def open(self, record: TraceRecord) -> AbstractContextManager[TraceFile]:
+    def open(self, record: TraceChunks) -> AbstractContextManager[TraceFile]:
         """Open a trace's file."""
         return open_trace(record.path)
 

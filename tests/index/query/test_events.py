@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dftindexd.index.errors import QueryError, StoreDamagedError, TraceChangedError
-from dftindexd.index.model import TierConfig, TraceRecord
+from dftindexd.index.model import TierConfig
+from dftindexd.index.query.event_plan import TraceChunks
 from dftindexd.index.query.events import read_events
 from dftindexd.index.store.layout import CHECKPOINTS, CHUNK_BLOOM, MANIFEST
 from tests.index.trace.parsing import event, lines_of
@@ -141,7 +142,7 @@ def test_a_filter_of_the_whole_trace_passes_over_all_its_chunks(three: IndexedTr
 
 
 def test_a_trace_is_opened_only_to_be_read(three: IndexedTraces) -> None:
-    def opened(record: TraceRecord) -> Any:
+    def opened(record: TraceChunks) -> Any:
         raise AssertionError(f"{record.path!r} was opened")
 
     assert three.ask("name == 'nothing'", opener=opened)[0] == []

@@ -1,0 +1,180 @@
+"""Readers of events for the daemon's answers: processes, started when one is needed.
+
+A reader serves one answer at a time, and no more is read than whoever takes the batches takes. One
+that was left in the middle of an order is killed, so that a client that goes away ends its work at
+once; some of those that finished are kept for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from dftindexd.actors.child_process import ChildProcess
+from dftindexd.actors.read_order import (
+    BATCH,
+    END,
+    ERROR,
+    ORDER,
+    READ_FRAME,
+    ReadFailure,
+    ReadOrder,
+)
+from dftindexd.index.errors import (
+    BusyReadersError,
+    CoreError,
+    StoreDamagedError,
+    TraceChangedError,
+    TraceGoneError,
+)
+
+__all__ = ("MOST_READERS", "ReaderPool")
+
+#: How many answers read at once: each takes a process.
+MOST_READERS: Final = 8
+_MOST_IDLE: Final = 2
+_PATIENCE_SECONDS: Final = 10.0
+_PART_BYTES: Final = 1 << 20
+_KINDS: Final[dict[str, type[CoreError]]] = {
+    kind.__name__: kind for kind in (StoreDamagedError, TraceChangedError, TraceGoneError)
+}
+
+
+class _Reader:
+    """One process, and what came from it and was not taken yet.
+
+    Its socket is waited for by ``anyio.wait_readable``: that may be cancelled in the same turn of
+    the loop in which something arrives, which the streams of anyio do not bear.
+    """
+
+    def __init__(self) -> None:
+        self._process = ChildProcess("dftindexd.actors.event_reader")
+        self._socket = self._process.socket
+        self._socket.setblocking(False)
+        self._received = bytearray()
+        self._failures = msgspec.msgpack.Decoder(ReadFailure)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive
+
+    async def send(self, order: bytes) -> None:
+        left = memoryview(READ_FRAME.pack(len(order), ORDER) + order)
+        while left:
+            try:
+                left = left[self._socket.send(left) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+
+    async def next(self) -> bytes | None:
+        """Return the next batch, None at the end of the order; may be cancelled and repeated."""
+        size, kind = READ_FRAME.unpack(await self._upto(READ_FRAME.size))
+        frame = READ_FRAME.size + size
+        payload = bytes((await self._upto(frame))[READ_FRAME.size :])
+        del self._received[:frame]
+        if kind == BATCH:
+            return payload
+        if kind == END:
+            return None
+        if kind == ERROR:
+            failure = self._failures.decode(payload)
+            raise _KINDS.get(failure.kind, CoreError)(failure.message, failure.hint)
+        raise CoreError(f"a reader of events sent a frame of kind {kind!r}")
+
+    async def _upto(self, size: int) -> bytes:
+        """Return the first *size* bytes that are not taken, and leave them."""
+        while len(self._received) < size:
+            try:
+                part = self._socket.recv(_PART_BYTES)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+                continue
+            if not part:
+                raise ConnectionResetError
+            self._received += part
+        return bytes(self._received[:size])
+
+    async def epitaph(self) -> str:
+        code = await anyio.to_thread.run_sync(self._process.wait)
+        return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+class ReaderPool:
+    """At most ``MOST_READERS`` readers at once; :meth:`close` ends those that are kept."""
+
+    def __init__(self) -> None:
+        self._limit = anyio.CapacityLimiter(MOST_READERS)
+        self._idle: list[_Reader] = []
+        self._encoder = msgspec.msgpack.Encoder()
+
+    async def read(self, order: ReadOrder, beat_seconds: float) -> AsyncGenerator[bytes, None]:
+        """Yield the batches of *order* as Arrow IPC messages, and ``b""`` wherever none came for
+        *beat_seconds*. The generator has to be closed.
+
+        :raises BusyReadersError: all readers are taken, and stay so.
+        :raises CoreError: a trace is gone, changed or unreadable, or the reader died.
+        """
+        slot = object()
+        await self._take(slot)
+        reader: _Reader | None = None
+        whole = False
+        try:
+            reader = self._idle_reader() or _Reader()
+            async with aclosing(self._batches(reader, order, beat_seconds)) as batches:
+                async for batch in batches:
+                    yield batch
+            whole = True
+        except ConnectionError as error:
+            reason = "could not be started" if reader is None else await reader.epitaph()
+            raise CoreError(f"the process that read events {reason}", "ask again") from error
+        finally:
+            if reader is not None:
+                self._leave(reader, whole=whole)
+            self._limit.release_on_behalf_of(slot)
+
+    async def _take(self, slot: object) -> None:
+        with anyio.move_on_after(_PATIENCE_SECONDS):
+            await self._limit.acquire_on_behalf_of(slot)
+            return
+        raise BusyReadersError(
+            f"{MOST_READERS} answers read events already", "try again when one of them is done"
+        )
+
+    def _idle_reader(self) -> _Reader | None:
+        while self._idle:
+            reader = self._idle.pop()
+            if reader.is_alive:
+                return reader
+            reader.kill()
+        return None
+
+    async def _batches(
+        self, reader: _Reader, order: ReadOrder, beat_seconds: float
+    ) -> AsyncGenerator[bytes, None]:
+        await reader.send(self._encoder.encode(order))
+        while True:
+            batch: bytes | None = b""
+            with anyio.move_on_after(beat_seconds):
+                batch = await reader.next()
+            if batch is None:
+                return
+            yield batch
+
+    def _leave(self, reader: _Reader, *, whole: bool) -> None:
+        if whole and len(self._idle) < _MOST_IDLE:
+            self._idle.append(reader)
+            return
+        reader.kill()
+
+    def close(self) -> None:
+        """End the readers that are kept; nobody reads any more."""
+        while self._idle:
+            self._idle.pop().kill()

@@ -1,0 +1,146 @@
+"""Reading single events: calls that both clients have."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import UNSET
+
+from dftindexd.protocol.message import Request
+from dftindexd.protocol.requests import AnswerHead, ExplainRequest, ExplainResult, ReadRequest
+
+if TYPE_CHECKING:
+    from dftindexd.client.async_client import AnswerStream, AnyPath, Timeout
+    from dftindexd.client.sync_client import BlockingAnswerStream
+
+__all__ = ("AsyncReading", "BlockingReading")
+
+R = TypeVar("R")
+
+
+class AsyncReading(ABC):
+    """The calls of the asynchronous client."""
+
+    @abstractmethod
+    async def request(self, request: Request[R], *, timeout: Timeout = UNSET) -> R: ...
+
+    @abstractmethod
+    def stream(
+        self, request: Request[AnswerHead], *, timeout: Timeout = UNSET
+    ) -> AbstractAsyncContextManager[AnswerStream]: ...
+
+    def read(
+        self,
+        path: AnyPath,
+        *,
+        query: str = "",
+        lines: tuple[int, int] | None = None,
+        bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
+        columns: Sequence[str] | None = None,
+        raw: bool = False,
+        finished_only: bool = False,
+        timeout: Timeout = UNSET,
+    ) -> AbstractAsyncContextManager[AnswerStream]:
+        """Read the events of a trace, or of all traces below a directory, batch by batch.
+
+        Only chunks that can hold what *query* keeps are read, and only as fast as the batches are
+        taken. *lines* and *bytes* are a first and one after the last: numbers of lines from 0, and
+        where lines begin in the text. *columns* are fields of events, ``trace``, ``line``,
+        ``uc_offset``, ``json`` and ``args``. *raw* gives lines as they are, in a column ``text``.
+        While nothing is found, batches without rows come about once a second.
+
+        ``async with client.read("/traces", query="dur > 1000") as batches: async for ...``
+        """
+        request = ReadRequest(
+            path=os.fspath(path),
+            query=query,
+            lines=lines,
+            bytes=bytes,
+            columns=None if columns is None else tuple(columns),
+            raw=raw,
+            finished_only=finished_only,
+        )
+        return self.stream(request, timeout=timeout)
+
+    async def explain(
+        self,
+        path: AnyPath,
+        *,
+        query: str = "",
+        lines: tuple[int, int] | None = None,
+        bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
+        finished_only: bool = False,
+        timeout: Timeout = UNSET,
+    ) -> ExplainResult:
+        """Tell how many chunks :meth:`read` would read, and how many it would not and why."""
+        request = ExplainRequest(
+            path=os.fspath(path),
+            query=query,
+            lines=lines,
+            bytes=bytes,
+            finished_only=finished_only,
+        )
+        return await self.request(request, timeout=timeout)
+
+
+class BlockingReading(ABC):
+    """The calls of the blocking client."""
+
+    @abstractmethod
+    def request(self, request: Request[R], *, timeout: Timeout = UNSET) -> R: ...
+
+    @abstractmethod
+    def stream(
+        self, request: Request[AnswerHead], *, timeout: Timeout = UNSET
+    ) -> AbstractContextManager[BlockingAnswerStream]: ...
+
+    def read(
+        self,
+        path: AnyPath,
+        *,
+        query: str = "",
+        lines: tuple[int, int] | None = None,
+        bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
+        columns: Sequence[str] | None = None,
+        raw: bool = False,
+        finished_only: bool = False,
+        timeout: Timeout = UNSET,
+    ) -> AbstractContextManager[BlockingAnswerStream]:
+        """Read the events of a trace, or of all traces below a directory; see `AsyncClient`.
+
+        ``with client.read("/traces", query="dur > 1000") as batches: for batch in batches: ...``
+        """
+        request = ReadRequest(
+            path=os.fspath(path),
+            query=query,
+            lines=lines,
+            bytes=bytes,
+            columns=None if columns is None else tuple(columns),
+            raw=raw,
+            finished_only=finished_only,
+        )
+        return self.stream(request, timeout=timeout)
+
+    def explain(
+        self,
+        path: AnyPath,
+        *,
+        query: str = "",
+        lines: tuple[int, int] | None = None,
+        bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
+        finished_only: bool = False,
+        timeout: Timeout = UNSET,
+    ) -> ExplainResult:
+        """Tell how many chunks :meth:`read` would read, and how many it would not and why."""
+        request = ExplainRequest(
+            path=os.fspath(path),
+            query=query,
+            lines=lines,
+            bytes=bytes,
+            finished_only=finished_only,
+        )
+        return self.request(request, timeout=timeout)
