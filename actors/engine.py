@@ -104,12 +104,17 @@ class Engine:
         :raises CoreError: the store cannot be opened; nothing is left running.
         """
         async with self._roots_lock:
-            if path in self.roots:
-                return self.roots[path]
-            root = self._new_root(path, options, store_path)
-            await root.start()
-            self.roots[path] = root
-            return root
+            return await self._add_root(path, options, store_path)
+
+    async def _add_root(
+        self, path: bytes, options: RootOptions | None = None, store_path: str | None = None
+    ) -> Root:
+        if path in self.roots:
+            return self.roots[path]
+        root = self._new_root(path, options, store_path)
+        await root.start()
+        self.roots[path] = root
+        return root
 
     def _new_root(
         self, path: bytes, options: RootOptions | None = None, store_path: str | None = None
@@ -127,13 +132,14 @@ class Engine:
 
     async def watch(self, path: bytes) -> tuple[Root, bool]:
         """Watch *path* from now on, also after a restart; return its root and whether it is new."""
-        covering = self.find_root(path)
-        if covering is not None:
-            return covering, False
-        root = await self.add_root(path)
-        self.failed_roots.pop(path, None)
-        self._save_roots()
-        return root, True
+        async with self._roots_lock:  # else two who ask at once may both find no root
+            covering = self.find_root(path)
+            if covering is not None:
+                return covering, False
+            root = await self._add_root(path)
+            self.failed_roots.pop(path, None)
+            self._save_roots()
+            return root, True
 
     def _save_roots(self) -> None:
         self.state_dir.save_roots([*self.roots, *self.failed_roots])
