@@ -106,12 +106,17 @@ class Engine:
         :raises CoreError: the store cannot be opened; nothing is left running.
         """
         async with self._roots_lock:
-            if path in self.roots:
-                return self.roots[path]
-            root = self._new_root(path, options, store_path)
-            await root.start()
-            self.roots[path] = root
-            return root
+            return await self._add_root(path, options, store_path)
+
+    async def _add_root(
+        self, path: bytes, options: RootOptions | None = None, store_path: str | None = None
+    ) -> Root:
+        if path in self.roots:
+            return self.roots[path]
+        root = self._new_root(path, options, store_path)
+        await root.start()
+        self.roots[path] = root
+        return root
 
     def _new_root(
         self, path: bytes, options: RootOptions | None = None, store_path: str | None = None
@@ -140,6 +145,10 @@ class Engine:
 
         :raises CoreError: it cannot be watched; it is then not remembered, unless it was.
         """
+        async with self._roots_lock:  # else two who ask at once may both find no root
+            return await self._watch(path, settings)
+
+    async def _watch(self, path: bytes, settings: WatchSettings | None) -> tuple[Root, bool]:
         covering = self.find_root(path)
         if covering is not None and covering.path == path:
             if settings is None or settings == self.settings.get(path, WatchSettings()):
@@ -150,7 +159,7 @@ class Engine:
         before = self.settings.get(path)
         self.settings[path] = settings or before or WatchSettings()
         try:
-            root = await self.add_root(path)
+            root = await self._add_root(path)
         except BaseException:
             if before is None:
                 del self.settings[path]
@@ -163,20 +172,19 @@ class Engine:
 
     async def _watch_anew(self, path: bytes, settings: WatchSettings) -> Root:
         """Have a root follow other *settings*; its store stays."""
-        async with self._roots_lock:
-            old = self.roots.pop(path)
-            self.settings[path] = settings
-            self.state_dir.save_roots(self.settings)
-            await old.stop_indexing()
-            await old.close_store()
-            root = self._new_root(path)
-            try:
-                await root.start()
-            except CoreError as error:
-                self.failed_roots[path] = str(error)
-                raise
-            self.roots[path] = root
-            return root
+        old = self.roots.pop(path)
+        self.settings[path] = settings
+        self.state_dir.save_roots(self.settings)
+        await old.stop_indexing()
+        await old.close_store()
+        root = self._new_root(path)
+        try:
+            await root.start()
+        except CoreError as error:
+            self.failed_roots[path] = str(error)
+            raise
+        self.roots[path] = root
+        return root
 
     async def unwatch(self, path: bytes, *, purge: bool) -> Root:
         """Stop watching the root *path*; *purge* deletes its store, and those set aside for it.

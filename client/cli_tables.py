@@ -91,6 +91,10 @@ def print_status(status: StatusResult) -> None:
     click.echo(f"socket {status.socket}")
     click.echo(f"state in {status.state_dir}")
     click.echo(f"{status.workers} workers{restarted}")
+    click.echo(
+        f"event loop late by {status.loop_lag_p99_ms:.0f} ms at the 99th percentile, "
+        f"at most {status.loop_lag_max_ms:.0f} ms"
+    )
     for reason in status.degraded:
         click.secho(f"degraded: {reason}", fg="yellow")
     if not status.roots:

@@ -17,6 +17,7 @@ from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.scheduler import RootOptions
+from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.notify import notify
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.server import IpcServer
@@ -70,7 +71,9 @@ async def _run_locked(options: RunOptions, engine_options: EngineOptions, lock: 
     stopping = anyio.Event()
     async with open_engine(engine_options) as engine, anyio.create_task_group() as tasks:
         await tasks.start(_stop_on_signal, stopping.set)
-        service = DaemonService(engine, options.socket, stopping.set)
+        lag = LoopLag()
+        tasks.start_soon(lag.run)
+        service = DaemonService(engine, options.socket, stopping.set, lag)
         server = IpcServer(service, options.socket, version=__version__, lock=lock)
         tasks.start_soon(_begin, engine, options, server, tasks)
         await stopping.wait()

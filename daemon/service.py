@@ -16,6 +16,7 @@ from dftindexd.actors.engine import Engine
 from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
+from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.reading import EventAnswers
@@ -69,12 +70,13 @@ __all__ = ("DaemonService",)
 
 
 class DaemonService:
-    """Answers requests from an engine; *stop* ends the daemon."""
+    """Answers requests from an engine; *stop* ends the daemon, *lag* measures its event loop."""
 
-    def __init__(self, engine: Engine, socket: str, stop: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, socket: str, stop: Callable[[], None], lag: LoopLag) -> None:
         self._engine = engine
         self._socket = socket
         self._stop = stop
+        self._lag = lag
         self._started = time.monotonic()
         self._aggregations = AggregationAnswers(engine)
         self._events = EventAnswers(engine)
@@ -148,6 +150,7 @@ class DaemonService:
         actors: dict[str, dict[str, Any]] = {
             supervisor.name: supervisor.observe() for supervisor in engine.supervisors()
         }
+        lag = self._lag.summary()
         status = StatusResult(
             pid=os.getpid(),
             version=__version__,
@@ -160,6 +163,10 @@ class DaemonService:
             kernel=engine.kernel.state,
             actors=actors,
             degraded=self._degraded(),
+            loop_lag_p50_ms=lag.p50_ms,
+            loop_lag_p99_ms=lag.p99_ms,
+            loop_lag_max_ms=lag.max_ms,
+            loop_lag_seconds=lag.seconds,
         )
         return msgspec.convert(_sendable(msgspec.to_builtins(status)), StatusResult)
 

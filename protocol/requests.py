@@ -142,7 +142,9 @@ class RootStatus(_Reply, frozen=True):
 
 class StatusResult(_Reply, frozen=True):
     """The whole daemon at a glance. ``kernel``: the compiled parser is ``ready``, ``compiling``
-    (first start of a version on a machine; parsing is slower meanwhile) or ``failed``."""
+    (first start of a version on a machine; parsing is slower meanwhile) or ``failed``.
+    ``loop_lag_*``: by how many milliseconds the daemon's event loop was late within the last
+    ``loop_lag_seconds``, as requests that came at any moment would have found it."""
 
     pid: int
     version: str
@@ -155,6 +157,10 @@ class StatusResult(_Reply, frozen=True):
     kernel: str = "ready"
     actors: dict[str, dict[str, object]] = {}
     degraded: tuple[str, ...] = ()
+    loop_lag_p50_ms: float = 0.0
+    loop_lag_p99_ms: float = 0.0
+    loop_lag_max_ms: float = 0.0
+    loop_lag_seconds: float = 0.0
 
 
 class StatusRequest(Request[StatusResult], frozen=True, kw_only=True, tag="status"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from dftindexd.actors.write_trouble import WriteTrouble, probe_disk
 from dftindexd.index.errors import StoreReadOnlyError
 from dftindexd.protocol.errors import DftIndexError
 from tests.end_to_end.made_traces import write_trace
-from tests.end_to_end.running import Daemon, running_daemon, until
+from tests.end_to_end.running import Daemon, run_to_end, running_daemon, until
 
 _MIB = 1 << 20
 
@@ -125,6 +125,99 @@ def test_a_store_over_its_limit_is_read_only_until_traces_go(tmp_path: Path) -> 
         until(lambda: _state(daemon) == "caught-up", "the end of read-only")
         daemon.client.sync()
         assert daemon.events() == 500
+
+
+def test_stores_over_the_limit_of_all_are_read_only_and_say_which_limit_it_is(
+    tmp_path: Path,
+) -> None:
+    with running_daemon(tmp_path, "--state-limit", "5", "--settle", "1") as daemon:
+        write_trace(daemon.traces / "before.pfw.gz", 1_000)
+        daemon.client.sync()
+        ballast = (
+            daemon.state / "stores" / "another"
+        )  # whatever takes the room, one limit is of all
+        ballast.write_bytes(bytes(6 * _MIB))
+        until(lambda: "--state-limit" in _read_only_reason(daemon), "the limit by name")
+        reason = _read_only_reason(daemon)
+        assert str(daemon.state / "stores") in reason
+        assert f"of {5 * _MIB:,}; raise --state-limit, or unwatch roots with --purge" in reason
+        assert any(reason in one for one in daemon.client.ping().degraded)
+        write_trace(daemon.traces / "within.pfw.gz", 500)
+        with pytest.raises(DftIndexError, match="--state-limit"):
+            daemon.client.sync()
+        assert daemon.events() == 1_000
+        ballast.unlink()
+        until(lambda: _state(daemon) == "caught-up", "the end of read-only")
+        daemon.client.sync()
+        assert daemon.events() == 1_500
+
+
+@contextmanager
+def _failing_disk(
+    folder: Path, image: Path
+) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    """Mount an ext4 at *folder*; yield what makes it read-only by an error, and what mends it.
+
+    A file system is not remounted read-only by hand while files of it are open for writing; after
+    an error the kernel does it all the same, and writable it is only when it was mounted anew.
+    """
+    folder.mkdir()
+    image.write_bytes(b"")
+    os.truncate(image, 64 * _MIB)
+    make = ["mkfs.ext4", "-q", str(image)]
+    mount = ["mount", "-o", "loop,errors=remount-ro", str(image), str(folder)]
+    if os.geteuid() != 0 or shutil.which(make[0]) is None or _status(make) or _status(mount):
+        pytest.skip("only root may mount an ext4 from a file here")
+    device = Path(
+        f"/sys/dev/block/{os.major(folder.stat().st_dev)}:{os.minor(folder.stat().st_dev)}"
+    )
+    trigger = Path("/sys/fs/ext4", device.resolve().name, "trigger_fs_error")
+    try:
+        folder.chmod(0o700)
+        if not trigger.exists():
+            pytest.skip("this kernel has no trigger_fs_error")
+
+        def fail() -> None:
+            trigger.write_text("a test")
+
+        def mend() -> None:
+            subprocess.run(["umount", str(folder)], check=True)
+            assert _status(["e2fsck", "-fy", str(image)]) in (0, 1)
+            subprocess.run(mount, check=True)
+
+        yield fail, mend
+    finally:
+        _status(["umount", "--lazy", str(folder)])
+
+
+def _status(command: list[str]) -> int:
+    return subprocess.run(command, check=False, capture_output=True).returncode
+
+
+@pytest.mark.slow
+def test_a_file_system_that_becomes_read_only_answers_on_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    with _failing_disk(tmp_path / "state", tmp_path / "image") as (fail, mend):
+        with running_daemon(tmp_path) as daemon:
+            write_trace(daemon.traces / "before.pfw.gz", 1_000)
+            daemon.client.sync()
+            fail()
+            write_trace(daemon.traces / "within.pfw.gz", 500)
+            until(lambda: "Read-only file system" in _read_only_reason(daemon), "the reason")
+            with pytest.raises(DftIndexError, match="Read-only file system"):
+                daemon.client.sync()
+            assert daemon.events() == 1_000
+            assert daemon.client.ping().degraded
+        refused = run_to_end(
+            "daemon", "run", "--state-dir", daemon.state, "--socket", daemon.socket
+        )
+        assert refused.returncode == 1
+        assert "state: Read-only file system; name another with --state-dir" in refused.stderr
+        mend()
+        with running_daemon(tmp_path) as again:
+            again.client.sync()
+            assert again.events() == 1_500
 
 
 def _opened(daemon: Daemon) -> int:
