@@ -15,9 +15,11 @@ from dftindexd import __version__
 from dftindexd.actors.engine import Engine
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
+from dftindexd.daemon.index_answers import IndexAnswers
 from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.request_path import request_path
+from dftindexd.daemon.row_cache import RowCache
 from dftindexd.daemon.server import ArrowAnswer
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
@@ -31,6 +33,14 @@ from dftindexd.daemon.tables import (
     trace_problems,
 )
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
+from dftindexd.protocol.index_requests import (
+    IndexBuildRequest,
+    IndexChunksRequest,
+    IndexNamesRequest,
+    IndexPidsRequest,
+    IndexRowsRequest,
+    IndexSetsRequest,
+)
 from dftindexd.protocol.requests import (
     AggregationRequest,
     AnswerHead,
@@ -71,16 +81,16 @@ class DaemonService:
         self._socket = socket
         self._stop = stop
         self._started = time.monotonic()
-        self._aggregations = AggregationAnswers(engine)
+        cache = RowCache()
+        self._aggregations = AggregationAnswers(engine, cache)
+        self._indexes = IndexAnswers(engine, cache)
         self._maintenance = Maintenance(engine)
 
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
         match request:
-            case Ping():
-                return self._ping()
-            case StatusRequest():
-                return self._status()
+            case Ping() | StatusRequest():
+                return self._ping() if isinstance(request, Ping) else self._status()
             case WatchRequest():
                 return await self._watch(request)
             case UnwatchRequest():
@@ -95,6 +105,15 @@ class DaemonService:
                 return await self._aggregation(request)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
+            case (
+                IndexSetsRequest()
+                | IndexBuildRequest()
+                | IndexRowsRequest()
+                | IndexNamesRequest()
+                | IndexPidsRequest()
+                | IndexChunksRequest()
+            ):
+                return await self._indexes.handle(request)
             case StopRequest():
                 self._stop()
                 return StopResult(pid=os.getpid())
