@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import io
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
 import msgspec
 import pyarrow as pa
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 from msgspec import UNSET, UnsetType
 
 from dftindexd import __version__
 from dftindexd.client.backup import free_place, take_over
 from dftindexd.client.connection import Connection, Exchange
 from dftindexd.client.reading import AsyncReading
-from dftindexd.client.results import Answer, Backup
+from dftindexd.client.results import Answer, Backup, read_tables
+from dftindexd.client.streams import AnswerStream
 from dftindexd.protocol.errors import (
     ConnectionLostError,
     DaemonUnreachableError,
     ProtocolError,
     UseAfterForkError,
+)
+from dftindexd.protocol.index_requests import (
+    IndexChunksRequest,
+    IndexNamesRequest,
+    IndexPidsRequest,
+    IndexRowsRequest,
+    IndexSetsRequest,
 )
 from dftindexd.protocol.message import Request
 from dftindexd.protocol.requests import (
@@ -78,6 +83,11 @@ _IDEMPOTENT = (
     AggregationRequest,
     CompactRequest,
     ExplainRequest,
+    IndexChunksRequest,
+    IndexNamesRequest,
+    IndexPidsRequest,
+    IndexRowsRequest,
+    IndexSetsRequest,
     ListRequest,
     Ping,
     ReadRequest,
@@ -87,73 +97,6 @@ _IDEMPOTENT = (
     WaitRequest,
     WatchRequest,
 )
-
-
-class AnswerStream:
-    """An answer that is read batch by batch: an asynchronous iterator of record batches."""
-
-    def __init__(self, head: AnswerHead, exchange: Exchange, timeout: float | None) -> None:
-        self._head = head
-        self._exchange = exchange
-        self._timeout = timeout
-        self._reader: pa.RecordBatchReader | None = None
-
-    @property
-    def generation(self) -> int:
-        """The version of the store that the rows show; each commit adds one."""
-        return self._head.generation
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What to know about the rows, such as traces that are missing from them."""
-        return self._head.warnings
-
-    def __aiter__(self) -> AsyncIterator[pa.RecordBatch]:
-        return self
-
-    async def __anext__(self) -> pa.RecordBatch:
-        # Arrow reads from a file and blocks, so it does so in a thread, which pulls from here.
-        try:
-            batch = await anyio.to_thread.run_sync(self._next_batch)
-        except concurrent.futures.CancelledError:
-            await checkpoint()
-            raise
-        except pa.ArrowException as error:
-            raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
-        if batch is None:
-            raise StopAsyncIteration
-        return batch
-
-    def _next_batch(self) -> pa.RecordBatch | None:
-        if self._reader is None:
-            self._reader = pa.ipc.open_stream(io.BufferedReader(_ChunkFile(self)))
-        try:
-            return self._reader.read_next_batch()
-        except StopIteration:
-            return None
-
-    async def _chunk(self) -> bytes:
-        return await self._exchange.chunk(self._timeout)
-
-
-class _ChunkFile(io.RawIOBase):
-    """The Arrow stream as a file, for a worker thread of the event loop."""
-
-    def __init__(self, stream: AnswerStream) -> None:
-        super().__init__()
-        self._stream = stream
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = memoryview(anyio.from_thread.run(self._stream._chunk))
-        taken = min(len(buffer), len(self._rest))
-        buffer[:taken] = self._rest[:taken]
-        self._rest = self._rest[taken:]
-        return taken
 
 
 class AsyncClient(AsyncReading):
@@ -234,17 +177,17 @@ class AsyncClient(AsyncReading):
     async def fetch(self, request: Request[AnswerHead], *, timeout: Timeout = UNSET) -> Answer:
         """Send any request that is answered by rows, and read them all."""
         head, exchange = await self._ask(request, timeout)
-        chunks: list[bytes] = []
+        chunks: list[bytes | memoryview] = []
         try:
             while chunk := await exchange.chunk(self._seconds(timeout)):
                 chunks.append(chunk)
         finally:
             exchange.close()
+        stream = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         try:
-            table = pa.ipc.open_stream(pa.py_buffer(b"".join(chunks))).read_all()
+            return Answer(head, *read_tables(stream))
         except pa.ArrowException as error:
             raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
-        return Answer(head, table)
 
     async def ping(self, *, timeout: Timeout = UNSET) -> PingResult:
         """Ask whether the daemon is well."""

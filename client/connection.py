@@ -198,14 +198,20 @@ class Exchange:
             raise ProtocolError(f"a {frame.kind.name.lower()} frame came in place of a reply")
         return decode_reply(request, frame.payload)
 
-    async def chunk(self, timeout: float | None) -> bytes:
-        """Wait for the next bytes of the Arrow stream; empty at its end. Raises as `reply`."""
+    async def chunk(self, timeout: float | None) -> bytes | memoryview:
+        """Wait for the next bytes of the Arrow stream; empty at its end. Raises as `reply`.
+
+        A ``memoryview`` is all of it, mapped.
+        """
         if self._over:
             return b""
         frame = await self._next(timeout)
         if frame.kind is Kind.END:
             self._over = True
             return b""
+        if frame.memory is not None:
+            self._connection.post(encode_credit(self._request_id, 1))
+            return frame.memory
         if frame.kind is not Kind.DATA:
             raise ProtocolError(f"a {frame.kind.name.lower()} frame came in place of data")
         self._consumed += 1
@@ -255,7 +261,7 @@ class Exchange:
 
 
 async def _greet(path: str, transport: Transport, client: str) -> HelloResult:
-    hello = Hello(protocols=PROTOCOLS, client=client, capabilities=CAPABILITIES)
+    hello = Hello(protocols=PROTOCOLS, client=client, capabilities=CAPABILITIES, pid=os.getpid())
     try:
         # A daemon that refuses us says why before it closes: that can be read even if this fails.
         with suppress(anyio.BrokenResourceError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from dftindexd.compat.errors import DFTUtilsIndexerError
 
 if TYPE_CHECKING:
+    from dftindexd.compat.config import IndexStatus
     from dftindexd.compat.selection import Selection
     from dftindexd.index.model import TierConfig
     from dftindexd.index.tiers.checkpoints import Checkpoint
@@ -149,7 +150,11 @@ class CheckpointIndexer:
 
     @property
     def index_path(self) -> str:
-        """The store."""
+        """The store: of a daemon where one serves the trace with these tiers."""
+        if self._selection is not None:
+            from dftindexd.compat.access import index_path
+
+            self._index_path = index_path(self._selection, self._index_dir, self._tiers())
         return self._index_path
 
     @property
@@ -174,15 +179,11 @@ class CheckpointIndexer:
         self._opened()
         from dftindexd.index.store.identity import IDENTITY_FILE
 
-        return os.path.exists(os.path.join(self._index_path, IDENTITY_FILE))
+        return os.path.exists(os.path.join(self.index_path, IDENTITY_FILE))
 
     def need_rebuild(self) -> bool:
         """Return whether :meth:`build` would parse the trace."""
-        from dftindexd.compat.status import resolve
-
-        return self._force or bool(
-            resolve(self._on_disk(), self._index_path, self._tiers()).needs_work
-        )
+        return self._force or bool(self._resolve().needs_work)
 
     def build(self) -> None:
         """Index the trace as it is on disk, if it is not; with *force_rebuild* in any case.
@@ -190,14 +191,17 @@ class CheckpointIndexer:
         :raises DFTUtilsIndexerError: the trace is gone or cannot be indexed, or the store cannot be
             used.
         """
-        from dftindexd.compat.building import Build, run_build
-        from dftindexd.compat.status import resolve
+        from dftindexd.compat.access import build_index
 
-        selection = self._on_disk()
-        run_build(Build(selection, self._index_dir, self._tiers(), 1, self._force))
+        build_index(self._on_disk(), self._index_dir, self._tiers(), 1, force=self._force)
         self._index = None
-        if resolve(self._on_disk(), self._index_path, self._tiers()).needs_work:
+        if self._resolve().needs_work:
             raise DFTUtilsIndexerError(f"{self._gz_path} could not be indexed as it is on disk")
+
+    def _resolve(self) -> IndexStatus:
+        from dftindexd.compat.access import resolve
+
+        return resolve(self._on_disk(), self._index_dir, self._tiers())
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -254,12 +258,12 @@ class CheckpointIndexer:
         ).normal()
 
     def _read(self) -> _Index:
-        from dftindexd.compat.reading import open_index
+        from dftindexd.compat.access import read_index
 
         selection = self._opened()
         if self._index is None:
             (name,) = selection.stamps
-            with open_index(selection, self._index_path) as index:
+            with read_index(selection, self._index_dir, self._tiers()) as index:
                 if index is None:
                     return _Index()
                 chunks = index.checkpoints(name, self._checkpoint_size)

@@ -1,8 +1,9 @@
 """The ``Indexer`` of dftracer-utils: resolve, build and read the index of some traces.
 
-It works embedded: a build runs the daemon's own engine for as long as it takes, a read opens the
-store for as long as it takes, and nothing stays open or running in between. The rooms that this
-needs (extra ``daemon``) are imported when they are.
+Where a daemon serves the directory it is asked (:mod:`dftindexd.compat.access`). Else this works
+embedded: a build runs the daemon's own engine for as long as it takes, a read opens the store for
+as long as it takes. Nothing stays open or running in between, and the rooms that this needs (extra
+``daemon``) are imported when they are.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from dftindexd.compat.config import AggregationConfig, IndexStatus
 from dftindexd.compat.errors import DFTUtilsError
 
 if TYPE_CHECKING:
-    from dftindexd.compat.reading import AnalyzerQuery, OpenIndex
+    from dftindexd.compat.access import Built
+    from dftindexd.compat.reading import OpenIndex
     from dftindexd.compat.selection import Selection
     from dftindexd.index.model import AggregationTier, TierConfig
-    from dftindexd.index.tier_sets import Sets
+    from dftindexd.index.query.selected import AnalyzerQuery
 
 __all__ = ("Indexer",)
 
@@ -127,10 +129,9 @@ class Indexer:
 
     def resolve(self) -> IndexStatus:
         """Return which traces have all that is required as it is on disk, and what others lack."""
-        from dftindexd.compat.status import resolve
+        from dftindexd.compat.access import resolve
 
-        selection = self._select()
-        return resolve(selection, selection.store_path(self.index_dir), self._tiers())
+        return resolve(self._select(), self.index_dir, self._tiers())
 
     def build(self) -> None:
         """Index what is new, changed or required and missing, forget what is gone.
@@ -142,12 +143,14 @@ class Indexer:
         """
         self._build()
 
-    def _build(self) -> Mapping[bytes, Sets]:
+    def _build(self) -> Built:
         """Build, and return what the store holds then."""
-        from dftindexd.compat.building import Build, run_build
+        from dftindexd.compat.access import build_index
 
-        tiers, force = self._tiers(), self.force_rebuild
-        return run_build(Build(self._select(), self.index_dir, tiers, self.parallelism, force))
+        selection, tiers = self._select(), self._tiers()
+        return build_index(
+            selection, self.index_dir, tiers, self.parallelism, force=self.force_rebuild
+        )
 
     def ensure_indexed(self) -> IndexStatus:
         """Resolve, build if anything is to be done, and return how it stands then.
@@ -158,9 +161,8 @@ class Indexer:
         if status.needs_work or (self.force_rebuild and status.total_files):
             from dftindexd.compat.status import status_of
 
-            sets, selection = self._build(), self._select()
-            store_path = selection.store_path(self.index_dir)
-            status = status_of(selection, store_path, sets, self._tiers())
+            built = self._build()
+            status = status_of(self._select(), built.path, built.sets, self._tiers())
         return status
 
     def _select(self) -> Selection:
@@ -203,12 +205,12 @@ class Indexer:
 
     @contextmanager
     def _read(self) -> Iterator[OpenIndex | None]:
-        from dftindexd.compat.reading import open_index
+        from dftindexd.compat.access import read_index
 
         selection = self._select()
         if not selection.stamps:
             raise DFTUtilsError("No index path available")
-        with open_index(selection, selection.store_path(self.index_dir)) as index:
+        with read_index(selection, self.index_dir, self._tiers()) as index:
             if index is not None:
                 index.warn_of_changed()
             yield index
@@ -246,6 +248,10 @@ class Indexer:
         with self._read() as index:
             return index.names(kind) if index is not None else {}
 
+    def query_file_pids(self, file_id: int) -> set[int]:
+        """Return the processes whose records the trace of this id holds, none for an unknown id."""
+        return self.query_all_file_pids().get(file_id, set())
+
     def query_all_file_pids(self) -> dict[int, set[int]]:
         """Return the processes whose records each trace holds, by the trace's file id."""
         with self._read() as index:
@@ -272,7 +278,7 @@ class Indexer:
         query: str | None,
         group_by: Sequence[str] | None,
     ) -> AnalyzerQuery:
-        from dftindexd.compat.reading import AnalyzerQuery
+        from dftindexd.index.query.selected import AnalyzerQuery
 
         return AnalyzerQuery(time_granularity, time_resolution, query, group_by, self.io_cat_table)
 
@@ -292,7 +298,8 @@ class Indexer:
         _check_batch_size(batch_size)
         asked = self._question(time_granularity, time_resolution, query, None)
         with self._read_aggregation() as index:
-            return batches_of(index.analyzer(self._aggregation_tier(), kind, asked), batch_size)
+            (table,) = index.analyzer(self._aggregation_tier(), [kind], asked)
+        return batches_of(table, batch_size)
 
     def iter_arrow_dfanalyzer_all(
         self,
@@ -310,8 +317,13 @@ class Indexer:
         group_by = _checked_group_by(group_by)
         asked = self._question(time_granularity, time_resolution, query, group_by)
         with self._read_aggregation() as index:
-            tables = index.analyzer_all(self._aggregation_tier(), asked)
-        return {kind: list(batches_of(table, batch_size)) for kind, table in tables.items()}
+            tables = index.analyzer(
+                self._aggregation_tier(), ("events", "profiles", "metrics"), asked
+            )
+        return {
+            kind: list(batches_of(table, batch_size))
+            for kind, table in zip(_KINDS, tables, strict=True)
+        }
 
 
 def _one_of(value: str, allowed: Mapping[str, _K], message: str) -> _K:

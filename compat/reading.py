@@ -1,4 +1,5 @@
-"""Reading the index of some traces. The store is open only while an :class:`OpenIndex` lasts."""
+"""Reading the index of some traces, wherever it lies. It is open only while an :class:`OpenIndex`
+lasts."""
 
 from __future__ import annotations
 
@@ -6,8 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -15,51 +15,121 @@ from dftindexd.compat.errors import DFTUtilsAggregationError, DFTUtilsIndexerErr
 from dftindexd.compat.selection import Selection
 from dftindexd.compat.status import current_sets
 from dftindexd.compat.translation import translated_errors
-from dftindexd.index.model import AggregationTier, TierConfig, TraceRecord
-from dftindexd.index.query.aggregation import dfanalyzer_table, read_aggregation
-from dftindexd.index.query.answers import clock_of
-from dftindexd.index.query.hash_names import HashKind, hash_tables
-from dftindexd.index.query.io_categories import IoCategoryTable
+from dftindexd.index.model import AggregationTier
+from dftindexd.index.query.aggregation import read_aggregation
+from dftindexd.index.query.hash_names import HashKind
+from dftindexd.index.query.prepared import PreparedRows
 from dftindexd.index.query.rows import Kind
-from dftindexd.index.query.source import origin_of, segment_rows
-from dftindexd.index.query.system_metrics import system_metrics_table
+from dftindexd.index.query.selected import (
+    AnalyzerQuery,
+    Part,
+    aggregated,
+    analyzer_part,
+    chunks_of,
+    names_of,
+    pids_of,
+    with_manifest,
+)
 from dftindexd.index.store.identity import IDENTITY_FILE
-from dftindexd.index.store.layout import CHECKPOINTS, MANIFEST
 from dftindexd.index.store.rocks import RocksStore
 from dftindexd.index.store.writer import StoreWriter
-from dftindexd.index.tier_sets import Sets, best, giving
-from dftindexd.index.tiers.checkpoints import Checkpoint, decode_checkpoints
-from dftindexd.index.tiers.manifest import decode_manifest
+from dftindexd.index.tier_sets import Sets
+from dftindexd.index.tiers.checkpoints import Checkpoint
 
-__all__ = ("AnalyzerQuery", "OpenIndex", "open_index")
+__all__ = ("IndexRows", "LocalRows", "OpenIndex", "open_index")
 
-
-class _Aggregated(NamedTuple):
-    """The sets that an answer comes from, and the configuration of their aggregation."""
-
-    records: list[TraceRecord]
-    tier: AggregationTier
+_NO_AGGREGATION = (
+    "No aggregation config found - was aggregation enabled? "
+    "(ensure_indexed() with require_aggregation builds it)"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class AnalyzerQuery:
-    """What a table for the analyzer is asked with."""
+class IndexRows(Protocol):
+    """The rows of an index: those of a store that is open here, or a daemon's. *sets* are those of
+    the traces that the answer is of, by their paths."""
 
-    time_granularity: float = 1.0
-    time_resolution: float = 1e6
-    query: str | None = None
-    group_by: Sequence[str] | None = None
-    io_cat_table: IoCategoryTable = "analyzer"
+    def names(self, sets: Mapping[bytes, Sets], kind: HashKind) -> dict[str, str]:
+        """Return hash to name."""
+        ...
+
+    def pids(self, sets: Mapping[bytes, Sets]) -> dict[bytes, set[int]]:
+        """Return the processes of each trace, all of which have a manifest."""
+        ...
+
+    def chunks(self, path: bytes, sets: Sets, chunk_bytes: int) -> list[Checkpoint]:
+        """Return the chunks of this size of one trace."""
+        ...
+
+    def stored(
+        self, sets: Mapping[bytes, Sets], tier: AggregationTier, kinds: Sequence[Kind]
+    ) -> list[pa.Table]:
+        """Return the rows of each kind, as they are stored."""
+        ...
+
+    def analyzer(
+        self,
+        sets: Mapping[bytes, Sets],
+        tier: AggregationTier,
+        parts: Sequence[Part],
+        query: AnalyzerQuery,
+    ) -> list[pa.Table]:
+        """Return these parts of the analyzer's tables, all of one generation."""
+        ...
+
+
+class LocalRows:
+    """The rows of a store that this process has open."""
+
+    def __init__(self, store: RocksStore) -> None:
+        self.store = store
+
+    def names(self, sets: Mapping[bytes, Sets], kind: HashKind) -> dict[str, str]:
+        """See :class:`IndexRows`."""
+        return names_of(self.store, sets.values(), kind)
+
+    def pids(self, sets: Mapping[bytes, Sets]) -> dict[bytes, set[int]]:
+        """See :class:`IndexRows`."""
+        found = ((path, with_manifest(one)) for path, one in sets.items())
+        records = {path: record for path, record in found if record is not None}
+        return dict(zip(records, pids_of(self.store, list(records.values())), strict=True))
+
+    def chunks(self, path: bytes, sets: Sets, chunk_bytes: int) -> list[Checkpoint]:
+        """See :class:`IndexRows`."""
+        return chunks_of(self.store, sets, chunk_bytes)
+
+    def stored(
+        self, sets: Mapping[bytes, Sets], tier: AggregationTier, kinds: Sequence[Kind]
+    ) -> list[pa.Table]:
+        """See :class:`IndexRows`."""
+        records = aggregated(sets.values(), tier)
+        return [read_aggregation(self.store, records, tier, kind) for kind in kinds]
+
+    def analyzer(
+        self,
+        sets: Mapping[bytes, Sets],
+        tier: AggregationTier,
+        parts: Sequence[Part],
+        query: AnalyzerQuery,
+    ) -> list[pa.Table]:
+        """See :class:`IndexRows`."""
+        prepared = PreparedRows(aggregated(sets.values(), tier), tier)
+        return [analyzer_part(self.store, prepared, part, query) for part in parts]
 
 
 class OpenIndex:
-    """The sets of the selected traces and the store's rows; ``missing`` traces have no set."""
+    """The sets of the selected traces, and their rows; ``missing`` traces have no set.
 
-    def __init__(self, selection: Selection, store: RocksStore, sets: Mapping[bytes, Sets]) -> None:
+    ``path`` is the store; *sets* are those of all its traces.
+    """
+
+    def __init__(
+        self, selection: Selection, path: str, sets: Mapping[bytes, Sets], rows: IndexRows
+    ) -> None:
         self.selection = selection
+        self.path = path
         self.sets = {path: sets[path] for path in sorted(selection.stamps) if path in sets}
         self.missing = [path for path in sorted(selection.stamps) if path not in sets]
-        self._store = store
+        self.rows = rows
 
     def current_sets(self, path: bytes) -> Sets:
         """Return the sets that show the trace at *path* as it is on disk."""
@@ -81,9 +151,7 @@ class OpenIndex:
 
     def names(self, kind: HashKind) -> dict[str, str]:
         """Return hash to name; a hash that traces name differently has the name ""."""
-        records = [one for sets in self.sets.values() if (one := best(sets, lambda _: True))]
-        table: dict[str, str] = getattr(hash_tables(self._store, records).merged, kind)
-        return table
+        return self.rows.names(self.sets, kind)
 
     def paths(self) -> dict[int, str]:
         """Return the path of each trace by its file id."""
@@ -94,106 +162,44 @@ class OpenIndex:
 
         :raises DFTUtilsIndexerError: a trace has no manifest.
         """
-        records = [self._with_manifest(path, sets) for path, sets in self.sets.items()]
-        rows = segment_rows(self._store, MANIFEST, records)
-        return {
-            record.file_id: {
-                pid for value in values for chunk in decode_manifest(value) for pid in chunk.pids
-            }
-            for record, values in zip(records, rows, strict=True)
-        }
-
-    def _with_manifest(self, path: bytes, sets: Sets) -> TraceRecord:
-        record = best(sets, lambda tiers: tiers.manifest)
-        if record is None:
-            raise DFTUtilsIndexerError(
-                f"{self.selection.shown(path)} has no manifest "
-                "(ensure_indexed() with require_manifest builds it)"
-            )
-        return record
+        for path, sets in self.sets.items():
+            if with_manifest(sets) is None:
+                raise DFTUtilsIndexerError(
+                    f"{self.selection.shown(path)} has no manifest "
+                    "(ensure_indexed() with require_manifest builds it)"
+                )
+        pids = self.rows.pids(self.sets)
+        return {self.sets[path][0].file_id: found for path, found in pids.items()}
 
     def checkpoints(self, path: bytes, chunk_bytes: int) -> list[Checkpoint]:
         """Return the chunks of this size of the trace at *path*, none where it has no such set."""
-        wanted = TierConfig(
-            bloom=False, manifest=False, aggregation=None, chunk_bytes=chunk_bytes
-        ).normal()
-        record = giving(self.sets.get(path, ()), wanted)
-        if record is None:
-            return []
-        (rows,) = segment_rows(self._store, CHECKPOINTS, [record])
-        return [chunk for value in rows for chunk in decode_checkpoints(value)]
+        sets = self.sets.get(path, ())
+        return self.rows.chunks(path, sets, chunk_bytes) if sets else []
 
     def aggregation(self, wanted: AggregationTier | None, kind: Kind) -> pa.Table:
         """Return the rows of one kind, as they are stored."""
-        found = self._aggregated(wanted)
-        return read_aggregation(self._store, found.records, found.tier, kind)
+        (table,) = self.rows.stored(self.sets, self._tier(wanted), [kind])
+        return table
 
     def analyzer(
-        self, wanted: AggregationTier | None, kind: Kind, query: AnalyzerQuery
-    ) -> pa.Table:
-        """Return the analyzer's table of one kind."""
-        return self._analyzer(self._aggregated(wanted), kind, query)
+        self, wanted: AggregationTier | None, parts: Sequence[Part], query: AnalyzerQuery
+    ) -> list[pa.Table]:
+        """Return parts of the analyzer's tables."""
+        return self.rows.analyzer(self.sets, self._tier(wanted), parts, query)
 
-    def analyzer_all(
-        self, wanted: AggregationTier | None, query: AnalyzerQuery
-    ) -> dict[str, pa.Table]:
-        """Return the analyzer's tables; ``system`` has the metrics' means, not what is derived."""
-        found = self._aggregated(wanted)
-        return {
-            "events": self._analyzer(found, "events", query),
-            "profiles": self._analyzer(found, "profiles", query),
-            "system": self._system(found, query),
-        }
-
-    def _analyzer(self, found: _Aggregated, kind: Kind, query: AnalyzerQuery) -> pa.Table:
-        return dfanalyzer_table(
-            self._store,
-            found.records,
-            found.tier,
-            kind,
-            query=query.query,
-            group_by=query.group_by,
-            time_granularity=query.time_granularity,
-            time_resolution=query.time_resolution,
-            io_cat_table=query.io_cat_table,
-        )
-
-    def _system(self, found: _Aggregated, query: AnalyzerQuery) -> pa.Table:
-        records, tier = found
-        clock = clock_of(origin_of(records), query.time_granularity, query.time_resolution)
-        hashes = hash_tables(self._store, records)
-        everything = system_metrics_table(self._store, records, tier, hashes, clock)
-        if not everything.num_rows or not (query.query or query.group_by):
-            return everything
-        return system_metrics_table(
-            self._store,
-            records,
-            tier,
-            hashes,
-            clock,
-            query=query.query,
-            group_by=query.group_by,
-        )
-
-    def _aggregated(self, wanted: AggregationTier | None) -> _Aggregated:
-        """Return the sets with the *wanted* aggregation, or with the one that :meth:`_any_tier`
-        chooses; warn of traces that have none of it."""
+    def _tier(self, wanted: AggregationTier | None) -> AggregationTier:
+        """Return the *wanted* aggregation, else the one that :meth:`_any_tier` chooses; warn of
+        traces that have none of it."""
         tier = wanted or self._any_tier()
-        found = {
-            path: best(sets, lambda tiers: tiers.aggregation == tier)
-            for path, sets in self.sets.items()
-        }
-        records = [one for one in found.values() if one is not None and not one.quarantined]
-        if tier is None or not records:
-            raise DFTUtilsAggregationError(
-                "No aggregation config found - was aggregation enabled? "
-                "(ensure_indexed() with require_aggregation builds it)"
-            )
-        there = {record.path for record in records}
+        if tier is None:
+            raise DFTUtilsAggregationError(_NO_AGGREGATION)
+        there = {record.path for record in aggregated(self.sets.values(), tier)}
+        if not there:
+            raise DFTUtilsAggregationError(_NO_AGGREGATION)
         absent = [path for path in sorted(self.selection.stamps) if path not in there]
         if absent:
             self._warn(absent, "are not in the answer")
-        return _Aggregated(records, tier)
+        return tier
 
     def _any_tier(self) -> AggregationTier | None:
         """Return the default configuration if a trace has it, else the one built last."""
@@ -221,6 +227,6 @@ def open_index(selection: Selection, store_path: str) -> Iterator[OpenIndex | No
             owner=f"an embedded reader, pid {os.getpid()}",
         )
         try:
-            yield OpenIndex(selection, writer.rocks, writer.registry.sets)
+            yield OpenIndex(selection, store_path, writer.registry.sets, LocalRows(writer.rocks))
         finally:
             writer.close()

@@ -5,7 +5,6 @@ Needs nothing to read rows with: whether there is anything to do is known before
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from dftindexd.compat.config import IndexStatus
@@ -13,17 +12,7 @@ from dftindexd.compat.selection import Selection
 from dftindexd.index.model import TierConfig
 from dftindexd.index.tier_sets import Sets, only, parts
 
-__all__ = ("current_sets", "resolve", "status_of")
-
-
-def resolve(selection: Selection, store_path: str, tiers: TierConfig) -> IndexStatus:
-    """Return the status by what the store at *store_path* holds now."""
-    if not os.path.exists(store_path):
-        return status_of(selection, store_path, {}, tiers)
-    from dftindexd.compat.reading import open_index
-
-    with open_index(selection, store_path) as index:
-        return status_of(selection, store_path, index.sets if index is not None else {}, tiers)
+__all__ = ("current_sets", "status_of")
 
 
 def current_sets(selection: Selection, sets: Mapping[bytes, Sets], path: bytes) -> Sets:

@@ -1,4 +1,4 @@
-"""Errors of the core, of the actors and of groups of them, as those of dftracer-utils."""
+"""Errors of the core, the actors, a daemon, and of groups of them, as those of dftracer-utils."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dftindexd.actors.errors import ActorError
 from dftindexd.compat.errors import DFTUtilsIndexerError
 from dftindexd.index.errors import CoreError, QueryError, StoreLockedError
+from dftindexd.protocol.errors import DftIndexError
+from dftindexd.protocol.errors import QueryError as ServedQueryError
 
 __all__ = ("translated_errors",)
 
@@ -17,9 +19,9 @@ def translated_errors() -> Iterator[None]:
     """Raise a ``ValueError`` for a query that is wrong, else a ``DFTUtilsIndexerError``."""
     try:
         yield
-    except QueryError as error:
+    except (QueryError, ServedQueryError) as error:
         raise ValueError(str(error)) from error
-    except (CoreError, ActorError) as error:
+    except (CoreError, ActorError, DftIndexError) as error:
         raise DFTUtilsIndexerError(_text(error)) from error
     except BaseExceptionGroup as group:
         known = group.subgroup((CoreError, ActorError))
@@ -31,8 +33,8 @@ def translated_errors() -> Iterator[None]:
 def _text(error: BaseException) -> str:
     if isinstance(error, StoreLockedError):
         return (
-            f"{error.message}; where that is a daemon, ask it through dftindexd.client; "
-            "else wait for its end, or give an index_dir"
+            f"{error.message}; where that is a daemon, it does not watch these traces with these "
+            "tiers: have it watch them, or give an index_dir"
         )
     return str(error)
 

@@ -1,11 +1,10 @@
-"""Answers from the aggregation tier, with the rows of the last directories kept between them."""
+"""Answers from the aggregation tier."""
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 
@@ -13,6 +12,7 @@ from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.answer import ArrowAnswer
+from dftindexd.daemon.row_cache import KeptRows, RowCache
 from dftindexd.daemon.tables import damage_of, display
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import TierConfig, TraceRecord
@@ -22,30 +22,20 @@ from dftindexd.index.store.registry import Registry, sets_below
 from dftindexd.index.tier_sets import Sets, giving, only, shown
 from dftindexd.protocol.requests import AggregationRequest, AnswerHead
 
-__all__ = ("CACHE_BYTES", "AggregationAnswers", "trace_warnings")
+__all__ = ("AggregationAnswers", "trace_warnings")
 
-#: How much memory the rows that are kept between answers may take.
-CACHE_BYTES: Final = 256 << 20
 #: More warnings than these help nobody.
 _MOST_WARNINGS: Final = 10
 
 _Key: TypeAlias = tuple[bytes, bytes, bool]
 
 
-class _Kept(NamedTuple):
-    generation: int
-    rows: PreparedRows
-    warnings: tuple[str, ...]
-
-
 class AggregationAnswers:
-    """Answers aggregation requests. Merged rows are kept until their store's next generation, the
-    least recently used going first."""
+    """Answers aggregation requests."""
 
-    def __init__(self, engine: Engine, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, engine: Engine, cache: RowCache) -> None:
         self._engine = engine
-        self._cache_bytes = cache_bytes
-        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._cache = cache
 
     async def answer(self, root: Root, below: bytes, request: AggregationRequest) -> ArrowAnswer:
         """Answer for the traces at or below the absolute path *below*.
@@ -61,9 +51,9 @@ class AggregationAnswers:
             )
         key = (root.path, root.relative(below), request.finished_only)
 
-        def read(view: StoreView) -> tuple[pa.Table, _Kept]:
-            kept = self._kept.get(key)
-            if kept is None or kept.generation != view.registry.generation:
+        def read(view: StoreView) -> tuple[pa.Table, KeptRows]:
+            kept = self._cache.find(key, view.registry.generation)
+            if kept is None:
                 kept = _select(root, view.registry, key)
             damaged = root.handle.damage.of(kept.rows.records)
             if damaged is not None:
@@ -82,22 +72,11 @@ class AggregationAnswers:
             return table, kept
 
         generation, (table, kept) = await self._engine.answer(root, below, read)
-        self._keep(key, kept)
+        self._cache.keep(key, kept)
         return ArrowAnswer(AnswerHead(generation=generation, warnings=kept.warnings), table)
 
-    def _keep(self, key: _Key, kept: _Kept) -> None:
-        current = self._kept.get(key)
-        if current is None or current.generation <= kept.generation:
-            self._kept[key] = kept
-        self._kept.move_to_end(key)
-        sizes = {each: entry.rows.nbytes for each, entry in self._kept.items()}
-        excess = sum(sizes.values()) - self._cache_bytes
-        while excess > 0:
-            oldest, _ = self._kept.popitem(last=False)
-            excess -= sizes[oldest]
 
-
-def _select(root: Root, registry: Registry, key: _Key) -> _Kept:
+def _select(root: Root, registry: Registry, key: _Key) -> KeptRows:
     """Choose the traces of an answer, each in the set that has the tier; those left out are named
     in its warnings."""
     tier = root.options.tiers.aggregation
@@ -108,7 +87,7 @@ def _select(root: Root, registry: Registry, key: _Key) -> _Kept:
     below = [(sets, giving(sets, wanted)) for sets in sets_below(registry, relative)]
     records = [one for _, one in below if one is not None and (one.ending or not finished_only)]
     warnings = trace_warnings(root, below, wanted)
-    return _Kept(registry.generation, PreparedRows(records, tier), warnings)
+    return KeptRows(registry.generation, PreparedRows(records, tier), warnings)
 
 
 def trace_warnings(

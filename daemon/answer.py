@@ -12,7 +12,7 @@ import pyarrow as pa
 from dftindexd.protocol.framing import MAX_DATA_BYTES
 from dftindexd.protocol.requests import AnswerHead
 
-__all__ = ("ArrowAnswer", "BatchStream", "ipc_pieces")
+__all__ = ("ArrowAnswer", "BatchStream", "batch_rows", "ipc_pieces")
 
 # What one record batch of a table may weigh: encoding it holds the event loop that long.
 _BATCH_BYTES = 4 * MAX_DATA_BYTES
@@ -29,12 +29,15 @@ class BatchStream:
     batches: AsyncGenerator[pa.RecordBatch, None]
 
 
-@dataclass(frozen=True, slots=True)
 class ArrowAnswer:
-    """The reply to a request whose declared reply is an :class:`AnswerHead`."""
+    """The reply to a request whose declared reply is an :class:`AnswerHead`: its rows, as one Arrow
+    stream or, where the request says so, as one after the other."""
 
-    head: AnswerHead
-    table: pa.Table | BatchStream
+    __slots__ = ("head", "sources")
+
+    def __init__(self, head: AnswerHead, *sources: pa.Table | BatchStream) -> None:
+        self.head = head
+        self.sources = sources
 
 
 class _Sink(io.RawIOBase):
@@ -82,6 +85,10 @@ async def _batches(source: pa.Table | BatchStream) -> AsyncGenerator[pa.RecordBa
             async for batch in source.batches:
                 yield batch
         return
-    rows = max(1, source.num_rows * _BATCH_BYTES // max(1, source.nbytes))
-    for batch in source.to_batches(max_chunksize=rows):
+    for batch in source.to_batches(max_chunksize=batch_rows(source)):
         yield batch
+
+
+def batch_rows(table: pa.Table) -> int:
+    """Return how many rows of *table* a record batch of its answer has at most."""
+    return max(1, table.num_rows * _BATCH_BYTES // max(1, table.nbytes))

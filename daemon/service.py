@@ -16,11 +16,13 @@ from dftindexd.actors.engine import Engine
 from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
+from dftindexd.daemon.index_answers import IndexAnswers
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.reading import EventAnswers
 from dftindexd.daemon.request_path import request_path
+from dftindexd.daemon.row_cache import RowCache
 from dftindexd.daemon.server import ArrowAnswer
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
@@ -35,6 +37,14 @@ from dftindexd.daemon.tables import (
 )
 from dftindexd.index.trace_rules import TraceRules
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
+from dftindexd.protocol.index_requests import (
+    IndexBuildRequest,
+    IndexChunksRequest,
+    IndexNamesRequest,
+    IndexPidsRequest,
+    IndexRowsRequest,
+    IndexSetsRequest,
+)
 from dftindexd.protocol.requests import (
     AggregationRequest,
     AnswerHead,
@@ -78,7 +88,9 @@ class DaemonService:
         self._stop = stop
         self._lag = lag
         self._started = time.monotonic()
-        self._aggregations = AggregationAnswers(engine)
+        cache = RowCache()
+        self._aggregations = AggregationAnswers(engine, cache)
+        self._indexes = IndexAnswers(engine, cache)
         self._events = EventAnswers(engine)
         self._maintenance = Maintenance(engine)
 
@@ -89,10 +101,8 @@ class DaemonService:
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
         match request:
-            case Ping():
-                return self._ping()
-            case StatusRequest():
-                return self._status()
+            case Ping() | StatusRequest():
+                return self._ping() if isinstance(request, Ping) else self._status()
             case WatchRequest():
                 return await self._watch(request)
             case UnwatchRequest():
@@ -107,6 +117,15 @@ class DaemonService:
                 return await self._ask_index(request)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
+            case (
+                IndexSetsRequest()
+                | IndexBuildRequest()
+                | IndexRowsRequest()
+                | IndexNamesRequest()
+                | IndexPidsRequest()
+                | IndexChunksRequest()
+            ):
+                return await self._indexes.handle(request)
             case StopRequest():
                 self._stop()
                 return StopResult(pid=os.getpid())

@@ -14,12 +14,15 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 import anyio
+import anyio.to_thread
 import msgspec
+import pyarrow as pa
 import structlog
 from anyio.abc import TaskGroup
 
 from dftindexd.daemon.answer import ArrowAnswer, ipc_pieces
 from dftindexd.daemon.peer import Peer
+from dftindexd.daemon.shared_answer import SharedAnswer, shareable
 from dftindexd.daemon.transport import Transport
 from dftindexd.protocol.codec import (
     decode_request,
@@ -44,10 +47,13 @@ from dftindexd.protocol.framing import (
     encode_data,
     encode_frame,
 )
-from dftindexd.protocol.negotiation import choose_protocol
+from dftindexd.protocol.negotiation import choose_protocol, shares_memory
 from dftindexd.protocol.requests import Hello, HelloResult
 
 __all__ = ("ServerLimits", "Service", "Session", "error_frame", "write_farewell")
+
+# Answers in shared memory that one client may have been sent and not taken yet.
+_SHARED_ANSWERS = 4
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -89,6 +95,11 @@ class _Flight:
         self._credit += frames
         self._granted.set()
 
+    def watch_grants(self) -> anyio.Event:
+        """Return an event that the next credit sets."""
+        self._granted = anyio.Event()
+        return self._granted
+
     async def spend(self) -> None:
         """Wait until the client has room for one more data frame."""
         while self._credit == 0:
@@ -120,7 +131,11 @@ class Session:
         self._stopping = stopping
         self._flights: dict[int, _Flight] = {}
         self._landed = anyio.Event()
-        self._outbox, self._to_write = anyio.create_memory_object_stream[bytes | anyio.Event](0)
+        self._outbox, self._to_write = anyio.create_memory_object_stream[
+            bytes | SharedAnswer | anyio.Event
+        ](0)
+        self._shares_memory = False
+        self._shared = anyio.Semaphore(_SHARED_ANSWERS)
 
     async def run(self) -> None:
         """Serve until the client leaves, breaks the protocol, or the daemon ends."""
@@ -149,6 +164,7 @@ class Session:
         if not isinstance(hello, Hello):
             raise ProtocolError("the first frame on a connection has to be a hello request")
         chosen = choose_protocol(self._protocols, hello.protocols)
+        self._shares_memory = shares_memory(hello, self._peer.pid)
         greeting = msgspec.structs.replace(self._greeting, protocol=chosen)
         await self._reply(frame.request_id, greeting)
 
@@ -206,16 +222,37 @@ class Session:
                 await self._reply(request_id, answer)
                 return
             await self._reply(request_id, answer.head)
-            async with aclosing(ipc_pieces(answer.table)) as pieces:
-                async for piece in pieces:
-                    for frame in encode_data(request_id, piece):
-                        await flight.spend()
-                        await self._outbox.send(frame)
+            tables = shareable(answer.sources) if self._shares_memory else None
+            if tables is not None:
+                await self._share(request_id, tables, flight)
+            else:
+                await self._send_rows(request_id, answer, flight)
             await self._outbox.send(encode_frame(Kind.END, request_id))
         except Exception as error:  # noqa: BLE001 - the client gets it, whatever it is
             if not isinstance(getattr(error, "code", None), str):
                 _log.exception("request_failed", request=type(request).__name__)
             await self._outbox.send(error_frame(request_id, error))
+
+    async def _send_rows(self, request_id: int, answer: ArrowAnswer, flight: _Flight) -> None:
+        for source in answer.sources:
+            async with aclosing(ipc_pieces(source)) as pieces:
+                async for piece in pieces:
+                    for frame in encode_data(request_id, piece):
+                        await flight.spend()
+                        await self._outbox.send(frame)
+
+    async def _share(self, request_id: int, tables: list[pa.Table], flight: _Flight) -> None:
+        """Hand the rows over as sealed memory, and wait until the client has it: what is on its way
+        to a client that does not read is memory of nobody's."""
+        async with self._shared:
+            shared = await anyio.to_thread.run_sync(SharedAnswer, request_id, tables)
+            taken = flight.watch_grants()
+            try:
+                await self._outbox.send(shared)
+                await shared.sent.wait()
+            finally:
+                shared.abandon()
+            await taken.wait()
 
     async def _reply(self, request_id: int, reply: msgspec.Struct) -> None:
         payload = encode_reply(reply)
@@ -232,7 +269,10 @@ class Session:
                 item.set()
                 continue
             try:
-                await self._transport.send(item)
+                if isinstance(item, SharedAnswer):
+                    await item.send(self._transport)
+                else:
+                    await self._transport.send(item)
             except anyio.BrokenResourceError:
                 tasks.cancel_scope.cancel()
                 return

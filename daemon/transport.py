@@ -65,17 +65,25 @@ class Transport:
                     raise anyio.EndOfStream
                 return data
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes, descriptor: int | None = None) -> None:
         """Write all of *data*; if it is cancelled, only a part may have been written.
+
+        A *descriptor* goes with the first byte, and stays the caller's to close.
 
         Raises:
             anyio.BrokenResourceError: the client is gone.
         """
         await checkpoint()
         view = memoryview(data)
+        attached = () if descriptor is None else (descriptor,)
         while view:
             try:
-                view = view[self._socket.send(view) :]
+                sent = (
+                    socket.send_fds(self._socket, [view], attached)
+                    if attached
+                    else self._socket.send(view)
+                )
+                view, attached = view[sent:], ()
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
             except OSError as error:

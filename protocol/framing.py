@@ -32,13 +32,16 @@ __all__ = (
     "Frame",
     "Kind",
     "decode_credit",
+    "decode_memory",
     "encode_credit",
     "encode_data",
     "encode_frame",
+    "encode_memory",
 )
 
 _HEADER = struct.Struct(">IBI")
 _CREDIT = struct.Struct(">I")
+_SIZE = struct.Struct(">Q")
 
 HEADER_BYTES = _HEADER.size
 CONNECTION_ID = 0
@@ -60,6 +63,7 @@ class Kind(enum.IntEnum):
     END = 5
     CANCEL = 6
     CREDIT = 7
+    MEMORY = 8
 
 
 # The kinds that may arrive from each side, and the largest payload of each in bytes.
@@ -73,15 +77,17 @@ FROM_DAEMON: Mapping[Kind, int] = {
     Kind.ERROR: MAX_REQUEST_BYTES,
     Kind.DATA: MAX_DATA_BYTES,
     Kind.END: 0,
+    Kind.MEMORY: _SIZE.size,
 }
 
 
 class Frame(NamedTuple):
-    """One frame, whole."""
+    """One frame, whole; ``memory`` is what a memory frame shares, once it is mapped."""
 
     kind: Kind
     request_id: int
     payload: bytes
+    memory: memoryview | None = None
 
 
 def encode_frame(kind: Kind, request_id: int, payload: bytes | memoryview = b"") -> bytes:
@@ -107,6 +113,19 @@ def decode_credit(payload: bytes) -> int:
         raise ProtocolError(f"a credit frame has {len(payload)} bytes, not {_CREDIT.size}")
     (frames,) = _CREDIT.unpack(payload)
     return int(frames)
+
+
+def encode_memory(request_id: int, size: int) -> bytes:
+    """Return the frame that a descriptor of *size* bytes of sealed memory goes with."""
+    return encode_frame(Kind.MEMORY, request_id, _SIZE.pack(size))
+
+
+def decode_memory(payload: bytes) -> int:
+    """Return how many bytes of memory a memory frame shares."""
+    if len(payload) != _SIZE.size:
+        raise ProtocolError(f"a memory frame has {len(payload)} bytes, not {_SIZE.size}")
+    (size,) = _SIZE.unpack(payload)
+    return int(size)
 
 
 class Decoder:

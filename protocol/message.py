@@ -1,4 +1,4 @@
-"""The base of every message that is answered: a request carries the type of its reply."""
+"""The bases of all messages: a request carries the type of its reply."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-__all__ = ("Request",)
+__all__ = ("AnswerHead", "Reply", "Request")
 
 R_co = TypeVar("R_co", covariant=True)
 
 
 class Request(msgspec.Struct, Generic[R_co], frozen=True):
     """A message whose reply is an ``R_co``; ``ask`` and ``call`` return that type."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of every reply; unknown fields of a newer daemon are ignored."""
+
+
+class AnswerHead(Reply, frozen=True):
+    """What precedes an Arrow stream: which generation it shows, and what to know about it."""
+
+    generation: int
+    warnings: tuple[str, ...] = ()

@@ -12,12 +12,21 @@ from collections.abc import Iterable
 from dftindexd.protocol.codec import REQUEST_TAGS, request_tag
 from dftindexd.protocol.errors import VersionMismatchError
 from dftindexd.protocol.message import Request
-from dftindexd.protocol.requests import HelloResult
+from dftindexd.protocol.requests import Hello, HelloResult
 
-__all__ = ("CAPABILITIES", "PROTOCOLS", "choose_protocol", "require_capability")
+__all__ = (
+    "CAPABILITIES",
+    "PROTOCOLS",
+    "SHARED_MEMORY",
+    "choose_protocol",
+    "require_capability",
+    "shares_memory",
+)
 
 PROTOCOLS: tuple[int, ...] = (1,)
-CAPABILITIES: tuple[str, ...] = REQUEST_TAGS
+#: Large answers may be handed over as a descriptor of sealed memory.
+SHARED_MEMORY = "shared-memory"
+CAPABILITIES: tuple[str, ...] = (*REQUEST_TAGS, SHARED_MEMORY)
 
 
 def choose_protocol(ours: Iterable[int], theirs: Iterable[int]) -> int:
@@ -45,6 +54,12 @@ def require_capability(daemon: HelloResult, request: Request[object]) -> None:
             f"the daemon (version {daemon.version}) does not know the request {tag!r}",
             "upgrade the daemon",
         )
+
+
+def shares_memory(hello: Hello, peer_pid: int) -> bool:
+    """Return whether a client takes descriptors, and no one in between would lose them: the kernel
+    says that the process at the other end is the client itself."""
+    return SHARED_MEMORY in hello.capabilities and hello.pid == peer_pid
 
 
 def _listed(versions: list[int]) -> str:

@@ -10,7 +10,16 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from dftindexd.protocol.message import Request
+from dftindexd.protocol.index_requests import (
+    IndexBuildRequest,
+    IndexChunksRequest,
+    IndexNamesRequest,
+    IndexPidsRequest,
+    IndexRowsRequest,
+    IndexSetsRequest,
+)
+from dftindexd.protocol.message import AnswerHead, Request
+from dftindexd.protocol.message import Reply as _Reply
 
 __all__ = (
     "AggregationKind",
@@ -57,17 +66,6 @@ AggregationKind: TypeAlias = Literal["events", "profiles", "system"]
 WantedBackend: TypeAlias = Literal["auto", "inotify", "poll"]
 
 
-class _Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """The base of every reply; unknown fields of a newer daemon are ignored."""
-
-
-class AnswerHead(_Reply, frozen=True):
-    """What precedes an Arrow stream: which generation it shows, and what to know about it."""
-
-    generation: int
-    warnings: tuple[str, ...] = ()
-
-
 class HelloResult(_Reply, frozen=True):
     """The daemon's side of the greeting: the version of the protocol both will speak."""
 
@@ -78,11 +76,13 @@ class HelloResult(_Reply, frozen=True):
 
 
 class Hello(Request[HelloResult], frozen=True, kw_only=True, tag="hello"):
-    """The first message on a connection."""
+    """The first message on a connection. ``pid`` is the client's own: where the kernel names
+    another process at the other end, the two are connected through somebody in between."""
 
     protocols: tuple[int, ...]
     client: str
     capabilities: tuple[str, ...] = ()
+    pid: int = 0
 
 
 class PingResult(_Reply, frozen=True):
@@ -155,7 +155,7 @@ class StatusResult(_Reply, frozen=True):
     worker_restarts: int
     roots: tuple[RootStatus, ...]
     kernel: str = "ready"
-    actors: dict[str, dict[str, object]] = {}
+    actors: dict[str, dict[str, object]] = msgspec.field(default_factory=dict)
     degraded: tuple[str, ...] = ()
     loop_lag_p50_ms: float = 0.0
     loop_lag_p99_ms: float = 0.0
@@ -440,5 +440,11 @@ AnyRequest: TypeAlias = (
     | VerifyRequest
     | RebuildRequest
     | BackupRequest
+    | IndexSetsRequest
+    | IndexBuildRequest
+    | IndexRowsRequest
+    | IndexNamesRequest
+    | IndexPidsRequest
+    | IndexChunksRequest
     | StopRequest
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dftindexd.compat import AggregationConfig, Indexer
-from dftindexd.compat.reading import open_index
+from dftindexd.compat.reading import LocalRows, open_index
 from dftindexd.compat.selection import select
 from dftindexd.index.store.layout import FILE_BLOOM, SEGMENT_FAMILIES
 
@@ -48,6 +48,7 @@ def _segments(indexer: Indexer) -> dict[int, set[str]]:
     selection = select(indexer.directory, [])
     with open_index(selection, selection.store_path(indexer.index_dir)) as index:
         assert index is not None
+        assert isinstance(index.rows, LocalRows)
         visible = {
             segment.segment_id: set[str]()
             for sets in index.sets.values()
@@ -55,7 +56,7 @@ def _segments(indexer: Indexer) -> dict[int, set[str]]:
             for segment in one.segments
         }
         for family in set(SEGMENT_FAMILIES) - {FILE_BLOOM}:
-            for key, _ in index._store.scan(family):
+            for key, _ in index.rows.store.scan(family):
                 if (segment := int.from_bytes(key[:8], "big")) in visible:
                     visible[segment].add(family)
     return visible

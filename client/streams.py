@@ -1,0 +1,89 @@
+"""An answer that is read while it comes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio.from_thread
+import anyio.to_thread
+import pyarrow as pa
+from anyio.lowlevel import checkpoint
+
+from dftindexd.client.connection import Exchange
+from dftindexd.protocol.errors import ProtocolError
+from dftindexd.protocol.message import AnswerHead
+
+__all__ = ("AnswerStream",)
+
+
+class AnswerStream:
+    """An answer that is read batch by batch: an asynchronous iterator of record batches."""
+
+    def __init__(self, head: AnswerHead, exchange: Exchange, timeout: float | None) -> None:
+        self._head = head
+        self._exchange = exchange
+        self._timeout = timeout
+        self._reader: pa.RecordBatchReader | None = None
+
+    @property
+    def generation(self) -> int:
+        """The version of the store that the rows show; each commit adds one."""
+        return self._head.generation
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know about the rows, such as traces that are missing from them."""
+        return self._head.warnings
+
+    def __aiter__(self) -> AsyncIterator[pa.RecordBatch]:
+        return self
+
+    async def __anext__(self) -> pa.RecordBatch:
+        # Arrow reads from a file and blocks, so it does so in a thread, which pulls from here.
+        try:
+            batch = await anyio.to_thread.run_sync(self._next_batch)
+        except concurrent.futures.CancelledError:
+            await checkpoint()
+            raise
+        except pa.ArrowException as error:
+            raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
+        if batch is None:
+            raise StopAsyncIteration
+        return batch
+
+    def _next_batch(self) -> pa.RecordBatch | None:
+        if self._reader is None:
+            first = anyio.from_thread.run(self._chunk)
+            mapped = isinstance(first, memoryview)
+            file = pa.py_buffer(first) if mapped else io.BufferedReader(_ChunkFile(self, first))
+            self._reader = pa.ipc.open_stream(file)
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+
+    async def _chunk(self) -> bytes | memoryview:
+        return await self._exchange.chunk(self._timeout)
+
+
+class _ChunkFile(io.RawIOBase):
+    """The Arrow stream as a file, for a worker thread of the event loop."""
+
+    def __init__(self, stream: AnswerStream, first: bytes | memoryview) -> None:
+        super().__init__()
+        self._stream = stream
+        self._rest = memoryview(first)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(anyio.from_thread.run(self._stream._chunk))
+        taken = min(len(buffer), len(self._rest))
+        buffer[:taken] = self._rest[:taken]
+        self._rest = self._rest[taken:]
+        return taken

@@ -1,0 +1,270 @@
+"""Answers to a program that has the index of exactly these traces, as an embedded indexer has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar, assert_never
+
+import msgspec
+import pyarrow as pa
+
+from dftindexd.actors.engine import Engine
+from dftindexd.actors.root import Root
+from dftindexd.actors.store_handle import StoreView
+from dftindexd.daemon.answer import ArrowAnswer
+from dftindexd.daemon.row_cache import KeptRows, RowCache
+from dftindexd.index.model import AggregationTier
+from dftindexd.index.query.aggregation import read_aggregation
+from dftindexd.index.query.prepared import PreparedRows
+from dftindexd.index.query.selected import (
+    AnalyzerQuery,
+    aggregated,
+    analyzer_part,
+    chunks_of,
+    names_of,
+    pids_of,
+    with_manifest,
+)
+from dftindexd.index.store.registry import sets_below
+from dftindexd.index.tier_sets import Sets
+from dftindexd.protocol.errors import InvalidArgumentError
+from dftindexd.protocol.index_requests import (
+    IndexBuildRequest,
+    IndexBuildResult,
+    IndexChunksRequest,
+    IndexHead,
+    IndexNamesRequest,
+    IndexPidsRequest,
+    IndexRowsRequest,
+    IndexSetsRequest,
+    OfTraces,
+)
+from dftindexd.protocol.message import AnswerHead
+
+__all__ = ("IndexAnswers", "IndexRequests")
+
+T = TypeVar("T")
+
+IndexRequests: TypeAlias = (
+    IndexSetsRequest
+    | IndexBuildRequest
+    | IndexRowsRequest
+    | IndexNamesRequest
+    | IndexPidsRequest
+    | IndexChunksRequest
+)
+
+_SETS_FIELDS: dict[str, pa.DataType] = {
+    "name": pa.binary(),
+    "file_id": pa.int64(),
+    "version": pa.int64(),
+    "generation": pa.int64(),
+    "ino": pa.uint64(),
+    "size": pa.int64(),
+    "mtime_ns": pa.int64(),
+    "ctime_ns": pa.int64(),
+    "tiers": pa.dictionary(pa.int32(), pa.utf8()),
+    "quarantined": pa.utf8(),
+}
+_SETS_SCHEMA = pa.schema(_SETS_FIELDS)
+_PIDS_FIELDS: dict[str, pa.DataType] = {"name": pa.binary(), "pids": pa.list_(pa.int64())}
+_PIDS_SCHEMA = pa.schema(_PIDS_FIELDS)
+_CHUNK_COLUMNS = (
+    *("uc_offset", "uc_size", "c_offset", "c_size"),
+    *("first_line", "num_lines", "skip", "bits"),
+)
+
+
+class IndexAnswers:
+    """Answers from the store of the root that covers the traces' directory."""
+
+    def __init__(self, engine: Engine, cache: RowCache) -> None:
+        self._engine = engine
+        self._cache = cache
+
+    async def handle(self, request: IndexRequests) -> IndexBuildResult | ArrowAnswer:
+        """Answer one request.
+
+        :raises NotWatchedError: no root covers the directory.
+        """
+        directory = request.directory
+        if not os.path.isabs(directory) or b"\0" in directory:
+            raise InvalidArgumentError(
+                f"not an absolute path: {directory!r}", "give the whole path"
+            )
+        root = self._engine.root_of(directory)
+        match request:
+            case IndexBuildRequest():
+                return await self._build(root, request)
+            case IndexSetsRequest():
+                return await self._sets(root, request)
+            case IndexRowsRequest():
+                return await self._rows(root, request)
+            case IndexNamesRequest():
+                return await self._names(root, request)
+            case IndexPidsRequest():
+                return await self._pids(root, request)
+            case IndexChunksRequest():
+                return await self._chunks(root, request)
+            case _:
+                assert_never(request)
+
+    async def _read(
+        self, root: Root, request: OfTraces, function: Callable[[StoreView], T]
+    ) -> tuple[int, T]:
+        return await self._engine.answer(root, request.directory, function)
+
+    async def _build(self, root: Root, request: IndexBuildRequest) -> IndexBuildResult:
+        directory = request.directory
+        names = request.names
+        targets = (
+            [directory] if names is None else [os.path.join(directory, name) for name in names]
+        )
+        tickets = [await root.leave_ticket(path, force=request.force) for path in targets]
+        for ticket in tickets:
+            await ticket.wait()
+        return IndexBuildResult(generation=root.handle.registry.generation)
+
+    async def _sets(self, root: Root, request: IndexSetsRequest) -> ArrowAnswer:
+        def read(view: StoreView) -> pa.Table:
+            return _sets_table(_sets_of(root, view, request))
+
+        # Damage does not matter here: only records are read.
+        generation, table = await self._engine.read(root, read)
+        tiers = msgspec.json.encode(root.options.tiers).decode()
+        head = IndexHead(generation=generation, store=root.store_path, tiers=tiers)
+        return ArrowAnswer(head, table)
+
+    async def _rows(self, root: Root, request: IndexRowsRequest) -> ArrowAnswer:
+        tier = _tier(request.tier)
+        if request.stored:
+            generation, tables = await self._stored(root, request, tier)
+        else:
+            generation, tables = await self._analyzer(root, request, tier)
+        if not tables:
+            raise InvalidArgumentError("no parts are asked for", "name one of them")
+        return ArrowAnswer(AnswerHead(generation=generation), *tables)
+
+    async def _stored(
+        self, root: Root, request: IndexRowsRequest, tier: AggregationTier
+    ) -> tuple[int, list[pa.Table]]:
+        def read(view: StoreView) -> list[pa.Table]:
+            records = aggregated(_sets_of(root, view, request).values(), tier)
+            return [
+                read_aggregation(view.rows, records, tier, part)
+                for part in request.parts
+                if part != "metrics"
+            ]
+
+        return await self._read(root, request, read)
+
+    async def _analyzer(
+        self, root: Root, request: IndexRowsRequest, tier: AggregationTier
+    ) -> tuple[int, list[pa.Table]]:
+        query = AnalyzerQuery(
+            request.time_granularity,
+            request.time_resolution,
+            request.query,
+            request.group_by,
+            request.io_cat_table,
+        )
+        key = (root.path, request.directory, request.names, tier)
+
+        def read(view: StoreView) -> tuple[list[pa.Table], KeptRows]:
+            kept = self._cache.find(key, view.registry.generation)
+            if kept is None:
+                records = aggregated(_sets_of(root, view, request).values(), tier)
+                kept = KeptRows(view.registry.generation, PreparedRows(records, tier))
+            damaged = root.handle.damage.of(kept.rows.records)
+            if damaged is not None:
+                raise damaged
+            tables = [analyzer_part(view.rows, kept.rows, part, query) for part in request.parts]
+            return tables, kept
+
+        generation, (tables, kept) = await self._read(root, request, read)
+        self._cache.keep(key, kept)
+        return generation, tables
+
+    async def _names(self, root: Root, request: IndexNamesRequest) -> ArrowAnswer:
+        def read(view: StoreView) -> dict[str, str]:
+            return names_of(view.rows, _sets_of(root, view, request).values(), request.kind)
+
+        generation, names = await self._read(root, request, read)
+        columns = {"hash": pa.array(names, pa.utf8()), "name": pa.array(names.values(), pa.utf8())}
+        return ArrowAnswer(AnswerHead(generation=generation), pa.table(columns))
+
+    async def _pids(self, root: Root, request: IndexPidsRequest) -> ArrowAnswer:
+        def read(view: StoreView) -> list[dict[str, object]]:
+            found = _sets_of(root, view, request)
+            records = {name: one for name, sets in found.items() if (one := with_manifest(sets))}
+            pids = pids_of(view.rows, list(records.values()))
+            return [
+                {"name": name, "pids": sorted(of)} for name, of in zip(records, pids, strict=True)
+            ]
+
+        generation, rows = await self._read(root, request, read)
+        table = pa.Table.from_pylist(rows, schema=_PIDS_SCHEMA)
+        return ArrowAnswer(AnswerHead(generation=generation), table)
+
+    async def _chunks(self, root: Root, request: IndexChunksRequest) -> ArrowAnswer:
+        def read(view: StoreView) -> pa.Table:
+            chunks = [
+                chunk
+                for sets in _sets_of(root, view, request).values()
+                for chunk in chunks_of(view.rows, sets, request.chunk_bytes)
+            ]
+            columns = {
+                name: pa.array([getattr(chunk, name) for chunk in chunks], pa.int64())
+                for name in _CHUNK_COLUMNS
+            }
+            return pa.table(columns)
+
+        generation, table = await self._read(root, request, read)
+        return ArrowAnswer(AnswerHead(generation=generation), table)
+
+
+def _tier(text: str) -> AggregationTier:
+    try:
+        return msgspec.json.decode(text, type=AggregationTier)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgumentError(
+            f"no configuration of an aggregation: {error}", "give it as JSON"
+        ) from error
+
+
+def _sets_of(root: Root, view: StoreView, request: OfTraces) -> dict[bytes, Sets]:
+    """Return the sets of each trace by its name in the directory, in the order of the names."""
+    below = root.relative(request.directory)
+    if request.names is None:
+        found = sets_below(view.registry, below, recursive=False)
+        named = {os.path.basename(sets[0].path): sets for sets in found}
+    else:
+        held = view.registry.sets
+        paths = ((name, os.path.join(below, name)) for name in request.names)
+        named = {name: held[path] for name, path in paths if path in held}
+    return dict(sorted(named.items()))
+
+
+def _sets_table(named: dict[bytes, Sets]) -> pa.Table:
+    texts: dict[object, str] = {}
+    rows = []
+    for name, sets in named.items():
+        for one in sets:
+            if one.tiers not in texts:
+                texts[one.tiers] = msgspec.json.encode(one.tiers).decode()
+            rows.append(
+                {
+                    "name": name,
+                    "file_id": one.file_id,
+                    "version": one.version,
+                    "generation": one.generation,
+                    "size": one.stamp.size,
+                    "mtime_ns": one.stamp.mtime_ns,
+                    "ctime_ns": one.stamp.ctime_ns,
+                    "ino": one.stamp.ino,
+                    "tiers": texts[one.tiers],
+                    "quarantined": one.quarantined,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=_SETS_SCHEMA)
