@@ -17,9 +17,11 @@ import anyio.to_thread
 import msgspec
 
 from dftindexd.actors.commands import Compact, CompactResult
+from dftindexd.actors.dispatcher import Dispatcher
+from dftindexd.actors.events import EventBus
 from dftindexd.actors.kernel_compiler import KernelCompiler
 from dftindexd.actors.log import get_log
-from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.parser_pool import STALL_SECONDS, ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import StateDir
@@ -43,11 +45,18 @@ _MOST_REBUILDS = 8
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine runs; ``workers`` is the number of parser processes."""
+    """How an engine runs.
+
+    ``workers`` is the number of parser processes. Jobs that are expected to take more memory than
+    ``memory_budget`` (bytes) together wait for each other. A worker that makes no progress for
+    ``stall_seconds`` is killed.
+    """
 
     state_dir: str
     owner: str
     workers: int
+    memory_budget: int | None = None
+    stall_seconds: float = STALL_SECONDS
     root: RootOptions = RootOptions()
 
 
@@ -66,8 +75,10 @@ class Engine:
         self.roots: dict[bytes, Root] = {}
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
-        self.pool = ParserPool(options.workers, workers)
+        self.pool = ParserPool(options.workers, workers, stall_seconds=options.stall_seconds)
+        self._dispatcher = Dispatcher(options.workers, options.memory_budget)
         self.kernel = KernelCompiler()
+        self.events = EventBus()
         self._tasks = tasks
         self._readers = anyio.CapacityLimiter(_READ_THREADS)
         self._roots_lock = anyio.Lock()
@@ -111,6 +122,8 @@ class Engine:
             options or self.options.root,
             owner=self.options.owner,
             pool=self.pool,
+            dispatcher=self._dispatcher,
+            events=self.events,
             tasks=self._tasks,
         )
 

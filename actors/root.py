@@ -10,9 +10,12 @@ import anyio.abc
 
 from dftindexd.actors.actor import Quit, Shutdown
 from dftindexd.actors.commands import StoreCopy, Verify
+from dftindexd.actors.dispatcher import Dispatcher
 from dftindexd.actors.errors import ActorError, MailboxClosedError
+from dftindexd.actors.events import EventBus, RootEvents
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.progress import Progress
 from dftindexd.actors.root_state import RootState
 from dftindexd.actors.scheduler import RootOptions, RootScheduler
 from dftindexd.actors.store import StoreActor
@@ -52,6 +55,8 @@ class Root:
         *,
         owner: str,
         pool: ParserPool,
+        dispatcher: Dispatcher,
+        events: EventBus,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.path = path
@@ -68,6 +73,9 @@ class Root:
         self.state = self._new_state()
         self.store = Mailbox(f"store:{os.fsdecode(path)}", _STORE_CAPACITY)
         self._pool = pool
+        self._dispatcher = dispatcher
+        self._events = RootEvents(events, path)
+        self.progress = Progress()
         self._tasks = tasks
         self._scheduler = Mailbox(f"scheduler:{os.fsdecode(path)}", _SCHEDULER_CAPACITY)
         self._watcher = Mailbox(f"watcher:{os.fsdecode(path)}", 1)
@@ -101,8 +109,10 @@ class Root:
             state=self.state,
             handle=self.handle,
             store=self.store,
-            pool=self._pool.mailbox,
-            workers=self._pool.size,
+            pool=self._pool,
+            dispatcher=self._dispatcher,
+            events=self._events,
+            progress=self.progress,
             tasks=self._tasks,
         )
 

@@ -134,6 +134,7 @@ def main(descriptor: int, counts: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _has_kernel()  # before the first job comes: now nobody waits for it
     meter = JobMeter(SharedCounts(counts))
+    meter.begin_job()  # it shows that this process has started
     decoder = msgspec.msgpack.Decoder(ParseJob)
     encoder = msgspec.msgpack.Encoder()
     background = ThreadPoolExecutor(1, initializer=_yield_to_others)

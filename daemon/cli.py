@@ -11,6 +11,7 @@ import anyio
 import click
 
 from dftindexd import __version__
+from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
@@ -137,6 +138,21 @@ def _state_dir(given: str | None) -> str:
     show_default=True,
     help="Seconds of silence after which a trace without an end mark counts as finished.",
 )
+@click.option(
+    "--stall",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    default=STALL_SECONDS,
+    show_default=True,
+    help="How long a parse may make no progress before its worker is killed.",
+)
+@click.option(
+    "--memory-budget",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="Parse so much at once that the workers are expected to take no more. Default: no limit "
+    "but the number of workers.",
+)
 @_filter_options
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 def run(
@@ -148,6 +164,8 @@ def run(
     store_limit: int | None,
     state_limit: int | None,
     settle: float,
+    stall: float,
+    memory_budget: int | None,
     arguments: tuple[str, ...],
     bloom_rate: float,
     log_level: str,
@@ -162,6 +180,8 @@ def run(
         socket=os.path.abspath(socket or default_socket_path(os.environ, os.getuid())),
         watch=tuple(map(os.path.abspath, watch)),
         workers=workers or default_workers(),
+        memory_budget=None if memory_budget is None else memory_budget << 20,
+        stall_seconds=stall,
         root=RootOptions(
             tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
             settle_seconds=settle,

@@ -37,6 +37,7 @@ __all__ = (
     "StopResult",
     "SyncRequest",
     "SyncResult",
+    "TailRequest",
     "TraceProblem",
     "UnwatchRequest",
     "UnwatchResult",
@@ -101,6 +102,10 @@ class RootStatus(_Reply, frozen=True):
     ``repairs`` how many were rebuilt because of damage. ``set_aside`` are the stores that were
     damaged as a whole: they are kept until somebody deletes them. Of the ``valid_lines``,
     ``fast_lines`` were read by the compiled kernel, the others by the slower reference.
+    ``done_bytes`` of the work in hand were read, ``pending_bytes`` are to be read, which takes
+    ``seconds_left`` at the present rate (``None``: that cannot be told). Of the ``indexed`` traces,
+    ``silent`` count as finished because they were quiet, ``truncated`` because their writer was
+    killed.
     """
 
     root: str
@@ -123,6 +128,11 @@ class RootStatus(_Reply, frozen=True):
     set_aside: tuple[str, ...] = ()
     valid_lines: int = 0
     fast_lines: int = 0
+    done_bytes: int = 0
+    bytes_per_second: float = 0.0
+    seconds_left: float | None = None
+    silent: int = 0
+    truncated: int = 0
 
 
 class StatusResult(_Reply, frozen=True):
@@ -323,6 +333,17 @@ class BackupRequest(Request[BackupResult], frozen=True, kw_only=True, tag="backu
     path: str
 
 
+class TailRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="tail"):
+    """Be told what happens to the traces at or below *path*, or of all roots, from the head of the
+    answer on, until the request is cancelled.
+
+    Each row is an ``IndexEvent``. A client that does not take them in time loses the oldest and is
+    told how many.
+    """
+
+    path: str | None = None
+
+
 class StopResult(_Reply, frozen=True):
     """The daemon has begun to end."""
 
@@ -348,5 +369,6 @@ AnyRequest: TypeAlias = (
     | VerifyRequest
     | RebuildRequest
     | BackupRequest
+    | TailRequest
     | StopRequest
 )
