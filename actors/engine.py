@@ -17,11 +17,13 @@ import anyio.to_thread
 import msgspec
 
 from dftindexd.actors.commands import Compact, CompactResult
+from dftindexd.actors.dispatcher import Dispatcher
+from dftindexd.actors.events import EventBus
 from dftindexd.actors.gone_roots import GONE_SECONDS, GoneRoots
 from dftindexd.actors.kernel_compiler import KernelCompiler
 from dftindexd.actors.log import get_log
 from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
-from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.parser_pool import STALL_SECONDS, ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import StateDir, WatchSettings
@@ -46,15 +48,21 @@ _MOST_REBUILDS = 8
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine runs; ``workers`` is the number of parser processes, ``open_stores`` how many
-    stores stay open while nobody uses them, ``gone_seconds`` after how long a watched root that was
-    deleted is unwatched and its store deleted."""
+    """How an engine runs.
+
+    ``workers`` is the number of parser processes, ``open_stores`` how many stores stay open while
+    nobody uses them, ``gone_seconds`` after how long a watched root that was deleted is unwatched
+    and its store deleted. Jobs that are expected to take more memory than ``memory_budget`` (bytes)
+    together wait for each other. A worker that makes no progress for ``stall_seconds`` is killed.
+    """
 
     state_dir: str
     owner: str
     workers: int
     open_stores: int = MOST_OPEN
     gone_seconds: float = GONE_SECONDS
+    memory_budget: int | None = None
+    stall_seconds: float = STALL_SECONDS
     root: RootOptions = RootOptions()
 
 
@@ -75,8 +83,10 @@ class Engine:
         """The roots that are watched across restarts, also those that failed, and how."""
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
-        self.pool = ParserPool(options.workers, fork_server)
+        self.pool = ParserPool(options.workers, fork_server, stall_seconds=options.stall_seconds)
+        self._dispatcher = Dispatcher(options.workers, options.memory_budget)
         self.kernel = KernelCompiler()
+        self.events = EventBus()
         self.stores = OpenStores(options.open_stores)
         self._gone = GoneRoots(state_dir.path, options.gone_seconds)
         self._tasks = tasks
@@ -129,6 +139,8 @@ class Engine:
             pool=self.pool,
             stores=self.stores,
             device=self._gone.device_of(path),
+            dispatcher=self._dispatcher,
+            events=self.events,
             tasks=self._tasks,
         )
 

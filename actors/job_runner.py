@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TypeAlias
 
 import anyio.to_thread
@@ -43,17 +44,18 @@ class JobRunner:
         self._store = store
         self._pool = pool
 
-    async def run(self, job: Job) -> JobOutcome:
-        """Have a job parsed and committed. What does not come from its traces is not held against
-        them: a store that takes nothing, or a pool without workers."""
+    async def run(self, job: Job, on_parsed: Callable[[], None]) -> JobOutcome:
+        """Have a job parsed and committed; *on_parsed* is called when it has been parsed. What does
+        not come from its traces is not held against them: a store that takes nothing, or a pool
+        without workers."""
         try:
             # Parked meanwhile, the store would lose what the workers leave in its staging folder.
             async with in_use(self._handle, self._store):
-                return await self._run(job)
+                return await self._run(job, on_parsed)
         except (CoreError, ActorError) as error:
             return JobOutcome({}, error)
 
-    async def _run(self, job: Job) -> JobOutcome:
+    async def _run(self, job: Job, on_parsed: Callable[[], None]) -> JobOutcome:
         planned = [(task, step) for task in job.tasks for step in task.steps]
         failures: Failures = {}
         try:
@@ -61,8 +63,10 @@ class JobRunner:
                 requests=tuple(self._request(task, step) for task, step in planned),
                 staging=self._handle.staging,
                 stem=f"{self._handle.new_segment_id():016x}",
+                urgent=job.urgent,
             )
             result = await self._pool.ask(request)
+            on_parsed()
             commits: list[Commit] = []
             built: dict[bytes, Task] = {}
             for (task, step), outcome in zip(planned, result.outcomes, strict=True):

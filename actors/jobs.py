@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dftindexd.index.model import FileStamp
+from dftindexd.actors.directories import is_below
+from dftindexd.index.model import FileStamp, TraceRecord
 from dftindexd.index.reconcile import Step
-from dftindexd.index.store.registry import CommitRemoval
+from dftindexd.index.store.registry import Commit, CommitQuarantine, CommitRemoval
 from dftindexd.index.tier_sets import Sets
 
 __all__ = (
@@ -16,6 +18,8 @@ __all__ = (
     "Job",
     "Task",
     "Waiter",
+    "problems_of",
+    "quarantine_of",
     "removals_of",
     "retry_delay",
     "segments_of",
@@ -57,10 +61,15 @@ class FailedStep:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Traces that one worker reads in one go; numbers ascend with the moment a job was made."""
+    """Traces that one worker reads in one go; numbers ascend with the moment a job was made.
+
+    ``bytes`` is how much of their files is read. Somebody waits for *urgent* ones.
+    """
 
     number: int
     tasks: tuple[Task, ...]
+    bytes: int = 0
+    urgent: bool = False
 
 
 @dataclass(slots=True)
@@ -81,12 +90,43 @@ class Waiter:
 
     def covers(self, path: bytes) -> bool:
         """Return whether *path* is the waiter's trace or lies below its directory."""
-        return not self.below or path == self.below or path.startswith(self.below + b"/")
+        return is_below(path, self.below)
 
 
 def removals_of(sets: Sets) -> list[CommitRemoval]:
     """Return the commits that take *sets* of a trace away."""
     return [CommitRemoval(path=one.path, base_version=one.version, tiers=one.tiers) for one in sets]
+
+
+def problems_of(
+    waiter: Waiter, unreadable: Mapping[bytes, str], records: Iterable[TraceRecord]
+) -> dict[bytes, str]:
+    """Return what *waiter* does not get as it is on disk, with the reason of each: paths that are
+    *unreadable*, and those of *records* that are quarantined."""
+    hidden = {
+        path: text
+        for path, text in unreadable.items()
+        if waiter.covers(path) or is_below(waiter.below, path)
+    }
+    quarantined = {
+        one.path: one.quarantined for one in records if one.quarantined and waiter.covers(one.path)
+    }
+    return hidden | quarantined
+
+
+def quarantine_of(task: Task, steps: Iterable[Step], reason: str) -> list[Commit]:
+    """Return the commits that put what *steps* of *task* build in quarantine."""
+    quarantines = [
+        CommitQuarantine(
+            path=task.path,
+            base_version=step.base_version,
+            tiers=step.tiers,
+            stamp=task.stamp,
+            reason=reason,
+        )
+        for step in steps
+    ]
+    return [*quarantines, *removals_of(task.outdated)]
 
 
 def segments_of(size: int) -> int:

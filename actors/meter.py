@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dftindexd.actors.shared_counts import SharedCounts
 from dftindexd.index.trace.trace_file import Meter
 
-__all__ = ("JobMeter", "Patience")
+__all__ = ("START_SECONDS", "JobMeter", "Patience")
 
 
 class JobMeter(Meter):
@@ -37,9 +39,13 @@ class JobMeter(Meter):
         self._counts.write(self._work, self._behind + self._reached - self._begin)
 
 
+#: How long a worker may take to start, on a machine that has much else to do.
+START_SECONDS: Final = 60.0
+
+
 class Patience:
     """Decides from looks at a count of work, whenever they come, whether that has stood still for
-    *seconds*."""
+    *seconds*, or for longer where it has not begun."""
 
     def __init__(self, seconds: float, work: int, now: float) -> None:
         self._seconds = seconds
@@ -50,4 +56,5 @@ class Patience:
         """Look once."""
         if work != self._work:
             self._work, self._since = work, now
-        return now - self._since >= self._seconds
+        most = self._seconds if work else max(self._seconds, START_SECONDS)
+        return now - self._since >= most

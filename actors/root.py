@@ -12,11 +12,14 @@ import anyio.to_thread
 
 from dftindexd.actors.actor import Quit, Shutdown
 from dftindexd.actors.commands import StoreCopy, Verify
+from dftindexd.actors.dispatcher import Dispatcher
 from dftindexd.actors.errors import ActorError, MailboxClosedError
+from dftindexd.actors.events import EventBus, RootEvents
 from dftindexd.actors.file_systems import backend_of
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.progress import Progress
 from dftindexd.actors.root_state import RootState
 from dftindexd.actors.scheduler import RootOptions, RootScheduler
 from dftindexd.actors.store import StoreActor
@@ -58,6 +61,8 @@ class Root:
         owner: str,
         pool: ParserPool,
         stores: OpenStores,
+        dispatcher: Dispatcher,
+        events: EventBus,
         tasks: anyio.abc.TaskGroup,
         device: int | None = None,
     ) -> None:
@@ -78,6 +83,9 @@ class Root:
         """Since when (seconds since 1970) the root is known to be deleted."""
         self.store = Mailbox(f"store:{os.fsdecode(path)}", _STORE_CAPACITY)
         self._pool = pool
+        self._dispatcher = dispatcher
+        self._events = RootEvents(events, path)
+        self.progress = Progress()
         self._tasks = tasks
         self._scheduler = Mailbox(f"scheduler:{os.fsdecode(path)}", _SCHEDULER_CAPACITY)
         self._watcher = Mailbox(f"watcher:{os.fsdecode(path)}", 1)
@@ -122,8 +130,10 @@ class Root:
             watch=self.watch,
             handle=self.handle,
             store=self.store,
-            pool=self._pool.mailbox,
-            workers=self._pool.size,
+            pool=self._pool,
+            dispatcher=self._dispatcher,
+            events=self._events,
+            progress=self.progress,
             tasks=self._tasks,
         )
 

@@ -8,26 +8,36 @@ in at most one job at a time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from math import ceil
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 from rpds import HashTrieMap
 
-from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, Waiter, removals_of
+from dftindexd.actors.admission import BATCH_BYTES, Demand
+from dftindexd.actors.directories import is_below
+from dftindexd.actors.jobs import (
+    MAX_ATTEMPTS,
+    Job,
+    Task,
+    Waiter,
+    problems_of,
+    quarantine_of,
+    removals_of,
+)
 from dftindexd.actors.retries import Retries
 from dftindexd.actors.seen import Seen
+from dftindexd.actors.trace_queue import Group, TraceQueue
 from dftindexd.index.model import FileStamp, TierConfig, TraceRecord
 from dftindexd.index.reconcile import Action, Needs, Step, needs
 from dftindexd.index.scan import Scan
-from dftindexd.index.store.registry import Commit, CommitQuarantine, CommitSettled
+from dftindexd.index.store.registry import Commit, CommitSettled
 from dftindexd.index.tier_sets import Sets, find_set, newest_show
 
 __all__ = ("RootState", "Traces")
 
 _BATCH_TRACES: Final = 64
-_BATCH_BYTES: Final = 8 << 20
 _UNMOUNTED: Final = "it is empty and lies on another file system: its own may not be mounted"
 Traces: TypeAlias = "HashTrieMap[bytes, Sets]"
 
@@ -46,8 +56,9 @@ class RootState:
         """On which the root lies, as a scan of all of it last showed."""
         self.in_flight: dict[bytes, int] = {}
         self.waiters: list[Waiter] = []
-        self._urgent: dict[bytes, None] = {}
-        self._queue: dict[bytes, None] = {}
+        self.queue = TraceQueue()
+        # How much each job in hand has to have read.
+        self._reading: dict[int, int] = {}
         self._removals: dict[bytes, None] = {}
         self._unfinished: dict[bytes, None] = {}
         self._forced: set[bytes] = set()
@@ -66,7 +77,7 @@ class RootState:
     @property
     def queued(self) -> int:
         """How many traces wait for a worker."""
-        return len(self._queue) + len(self._urgent)
+        return len(self.queue)
 
     @property
     def idle(self) -> bool:
@@ -74,15 +85,12 @@ class RootState:
         return not any(self._work())
 
     def _work(self) -> tuple[Collection[bytes], ...]:
-        return self._urgent, self._queue, self.in_flight, self._removals, self._doubtful
+        return self.queue, self.in_flight, self._removals, self._doubtful
 
-    def queued_bytes(self, traces: Traces) -> int:
-        """Return how many bytes on disk the queued and running jobs have to read."""
-        return sum(
-            self._cost(path, self._needs_of(path, traces.get(path, ())).steps)
-            for group in (self._urgent, self._queue, self.in_flight)
-            for path in group
-        )
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes on disk the queued and running jobs have to read."""
+        return self.queue.bytes + sum(self._reading.values())
 
     def _cost(self, path: bytes, steps: Iterable[Step]) -> int:
         seen = self.seen.get(path)
@@ -170,14 +178,14 @@ class RootState:
                 continue
             self.observe(path, stamp, traces, now=now, wall_ns=wall_ns)
         for path in gone:
-            if any(_is_below(path, problem) for problem in scan.problems):
+            if any(is_below(path, problem) for problem in scan.problems):
                 continue
             if path in self._since_look:
                 self._doubtful[path] = None
                 continue
             self.observe(path, None, traces, now=now, wall_ns=wall_ns)
         for path in [path for path in self._doubtful if scan.covers(path)]:
-            if any(_is_below(path, problem) for problem in scan.problems):
+            if any(is_below(path, problem) for problem in scan.problems):
                 self._doubtful.pop(path)
 
     def _is_done(self, path: bytes, stamp: FileStamp, sets: Sets, now: float) -> bool:
@@ -220,27 +228,26 @@ class RootState:
             if path in self.seen:
                 self.retries.forgive(path)
                 self._forced.add(path)
-                self._urgent[path] = None
+                self.queue.put(path, self.seen[path].stamp.size, urgent=True)
 
     def hurry(self, paths: Iterable[bytes]) -> None:
         """Move those of *paths* that are queued ahead of the others."""
         for path in paths:
-            if path in self._queue:
-                del self._queue[path]
-                self._urgent[path] = None
+            self.queue.hurry(path)
 
     # -- what follows from it ---------------------------------------------------------------
 
     def evaluate(self, path: bytes, traces: Traces, *, now: float, wall_ns: int) -> Action:
         """Queue whatever *path* needs, drop what it no longer needs, and return its action."""
         sets = traces.get(path, ())
-        action = self._needs(path, sets, now, wall_ns).action
+        needed = self._needs(path, sets, now, wall_ns)
+        action = needed.action
         if action.parses and path not in self._doubtful:
-            if path not in self._urgent:
-                self._queue[path] = None
+            cost = self._cost(path, needed.steps)
+            owed = any(path in waiter.pending for waiter in self.waiters)
+            self.queue.put(path, cost, growing=action is Action.EXTEND, urgent=owed)
         else:
-            self._urgent.pop(path, None)
-            self._queue.pop(path, None)
+            self.queue.discard(path)
         _keep(self._removals, path, action is Action.REMOVE)
         _keep(self._unfinished, path, action in (Action.WAIT, Action.SETTLE))
         if action is Action.NOTHING and sets:
@@ -252,10 +259,6 @@ class RootState:
     def _needs(self, path: bytes, sets: Sets, now: float, wall_ns: int) -> Needs:
         seen = self.seen.get(path)
         quiet = seen.quiet_seconds(self.settle_seconds, now, wall_ns) if seen is not None else 0.0
-        return self._needs_of(path, sets, quiet)
-
-    def _needs_of(self, path: bytes, sets: Sets, quiet: float = 0.0) -> Needs:
-        seen = self.seen.get(path)
         return needs(
             sets,
             seen.stamp if seen is not None else None,
@@ -267,10 +270,29 @@ class RootState:
 
     def next_job(self, traces: Traces, *, now: float, wall_ns: int, workers: int) -> Job | None:
         """Take the next traces from the queue: one large one, or a batch of small ones."""
-        limit = min(_BATCH_TRACES, ceil(self.queued / (2 * workers)) or 1)
+        for group in self.queue.groups(self._last_job + 1):
+            limit = min(_BATCH_TRACES, ceil(group.size / (2 * workers)) or 1)
+            tasks = self._tasks_of(group, limit, traces, now, wall_ns)
+            if tasks:
+                return self._job(tasks, urgent=group.urgent)
+        return None
+
+    def demand(self, now: float) -> Demand | None:
+        """Return how the next job begins, ``None`` where there is none now."""
+        for group in self.queue.groups(self._last_job + 1):
+            for path in group.paths:
+                if self._is_ready(path, now):
+                    return Demand(group.urgent, self.queue.cost(path))
+        return None
+
+    def _tasks_of(
+        self, group: Group, limit: int, traces: Traces, now: float, wall_ns: int
+    ) -> list[Task]:
         tasks: list[Task] = []
-        room = _BATCH_BYTES
-        for path in self._ready(now):
+        room = BATCH_BYTES
+        for path in group.paths:
+            if not self._is_ready(path, now):
+                continue
             task = self._task(path, self._needs(path, traces.get(path, ()), now, wall_ns))
             cost = self._cost(path, task.steps)
             failed_before = task.attempt > 0
@@ -282,15 +304,17 @@ class RootState:
             room -= cost
             if len(tasks) == limit or room <= 0 or failed_before:
                 break
-        if not tasks:
-            return None
+        return tasks
+
+    def _job(self, tasks: list[Task], *, urgent: bool) -> Job:
         self._last_job += 1
+        size = sum(self._cost(task.path, task.steps) for task in tasks)
+        self._reading[self._last_job] = size
         for task in tasks:
-            self._urgent.pop(task.path, None)
-            self._queue.pop(task.path, None)
+            self.queue.discard(task.path)
             self._forced.discard(task.path)
             self.in_flight[task.path] = self._last_job
-        return Job(self._last_job, tuple(tasks))
+        return Job(self._last_job, tuple(tasks), size, urgent)
 
     def _task(self, path: bytes, needed: Needs) -> Task:
         """Return the task of a trace. One that failed before takes its parses one at a time, so
@@ -307,12 +331,8 @@ class RootState:
             outdated=needed.outdated,
         )
 
-    def _ready(self, now: float) -> Iterator[bytes]:
-        for group in (self._urgent, self._queue):
-            for path in group:
-                if path in self.in_flight or self.retries.rests(path, now):
-                    continue
-                yield path
+    def _is_ready(self, path: bytes, now: float) -> bool:
+        return path not in self.in_flight and not self.retries.rests(path, now)
 
     def removals(self, traces: Traces) -> list[Commit]:
         """Return the commits for traces that are gone from disk."""
@@ -325,12 +345,16 @@ class RootState:
 
     def settled(self, traces: Traces, *, now: float, wall_ns: int) -> list[Commit]:
         """Return the commits for unfinished traces that have been quiet for long enough."""
-        return [
-            CommitSettled(path=path, base_version=record.version, tiers=record.tiers)
-            for path in self._unfinished
-            if path not in self.in_flight
-            for record in self._needs(path, traces.get(path, ()), now, wall_ns).settled
-        ]
+        commits: list[Commit] = []
+        for path in [path for path in self._unfinished if path not in self.in_flight]:
+            needed = self._needs(path, traces.get(path, ()), now, wall_ns)
+            if needed.action is Action.NOTHING:  # it is empty, and nobody waits for it any more
+                self.evaluate(path, traces, now=now, wall_ns=wall_ns)
+            commits += [
+                CommitSettled(path=path, base_version=one.version, tiers=one.tiers)
+                for one in needed.settled
+            ]
+        return commits
 
     # -- what became of it ------------------------------------------------------------------
 
@@ -339,21 +363,7 @@ class RootState:
         often."""
         attempt = task.attempt + 1
         self.retries.failed(task.path, attempt, now)
-        if attempt < MAX_ATTEMPTS:
-            return []
-        return [
-            *(
-                CommitQuarantine(
-                    path=task.path,
-                    base_version=step.base_version,
-                    tiers=step.tiers,
-                    stamp=task.stamp,
-                    reason=reason,
-                )
-                for step in steps
-            ),
-            *removals_of(task.outdated),
-        ]
+        return quarantine_of(task, steps, reason) if attempt >= MAX_ATTEMPTS else []
 
     def vanished(self, task: Task) -> None:
         """Note that a worker found no file; only another look can tell whether there is one now."""
@@ -364,6 +374,7 @@ class RootState:
     ) -> None:
         """Take in that *job* is over and the store is as in *traces*; *unresolved* are those of its
         traces that failed and will be tried again."""
+        self._reading.pop(job.number, None)
         for task in job.tasks:
             path = task.path
             self.in_flight.pop(path, None)
@@ -421,21 +432,11 @@ class RootState:
         )
 
     def _problems(self, waiter: Waiter, shown: HashTrieMap[bytes, TraceRecord]) -> dict[bytes, str]:
-        unreadable = {
-            path: text
-            for path, text in self.problems.items()
-            if waiter.covers(path) or _is_below(waiter.below, path)
-        }
         if waiter.below in self._directories:
-            known: Iterable[tuple[bytes, TraceRecord]] = shown.items()
+            known: Iterable[TraceRecord] = shown.values()
         else:
-            known = [(waiter.below, one)] if (one := shown.get(waiter.below)) is not None else ()
-        quarantined = {
-            path: record.quarantined
-            for path, record in known
-            if record.quarantined and waiter.covers(path)
-        }
-        return unreadable | quarantined
+            known = (one,) if (one := shown.get(waiter.below)) is not None else ()
+        return problems_of(waiter, self.problems, known)
 
 
 def _keep(group: dict[bytes, None], path: bytes, wanted: bool) -> None:
@@ -443,7 +444,3 @@ def _keep(group: dict[bytes, None], path: bytes, wanted: bool) -> None:
         group[path] = None
     else:
         group.pop(path, None)
-
-
-def _is_below(path: bytes, directory: bytes) -> bool:
-    return not directory or path == directory or path.startswith(directory + b"/")

@@ -20,24 +20,30 @@ import anyio.to_thread
 import msgspec
 
 from dftindexd.actors.actor import Actor, ActorContext
+from dftindexd.actors.admission import Demand
 from dftindexd.actors.children import ChildFailed, Children
-from dftindexd.actors.commands import CommitResult, Condemn, Remove, Write
-from dftindexd.actors.errors import ActorEndedError, ActorError
+from dftindexd.actors.commands import CommitResult, Write
+from dftindexd.actors.dispatcher import Dispatcher, Turn
+from dftindexd.actors.errors import ActorEndedError
+from dftindexd.actors.events import RootEvents
 from dftindexd.actors.exit_status import ExitStatus
 from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.job_runner import JobOutcome, JobRunner
-from dftindexd.actors.jobs import Job, removals_of
+from dftindexd.actors.jobs import Job
 from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.merging import Merging
-from dftindexd.actors.open_stores import in_use
+from dftindexd.actors.parser_pool import ParserPool
+from dftindexd.actors.progress import Progress
 from dftindexd.actors.rebuilding import end_rebuilding
+from dftindexd.actors.repairing import interrupted, reclaim, repair, unreadable
 from dftindexd.actors.root_state import RootState
 from dftindexd.actors.store_handle import RETENTION_SECONDS, StoreHandle
+from dftindexd.actors.store_state import store_state
 from dftindexd.actors.tickets import Leave, Merge, Ticket
 from dftindexd.actors.watch_state import WatchState, seconds_to_next_look
 from dftindexd.actors.watcher import Hint
-from dftindexd.index.errors import CoreError, StoreDamagedError, StoreReadOnlyError
+from dftindexd.index.errors import CoreError, StoreReadOnlyError
 from dftindexd.index.model import TierConfig
 from dftindexd.index.scan import Scan, outermost_of, scan_tree
 from dftindexd.index.store.registry import Commit
@@ -107,8 +113,10 @@ class RootScheduler(Actor):
         watch: WatchState,
         handle: StoreHandle,
         store: Mailbox,
-        pool: Mailbox,
-        workers: int,
+        pool: ParserPool,
+        dispatcher: Dispatcher,
+        events: RootEvents,
+        progress: Progress,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.name = f"scheduler:{os.fsdecode(root)}"
@@ -118,8 +126,14 @@ class RootScheduler(Actor):
         self._watch = watch
         self._handle = handle
         self._store = store
-        self._runner = JobRunner(root, handle, store, pool)
-        self._workers = workers
+        self._pool = pool
+        self._runner = JobRunner(root, handle, store, pool.mailbox)
+        self._dispatcher = dispatcher
+        self._events = events
+        self._progress = progress
+        self._bytes_done = progress.done
+        self._workers = pool.size
+        self._repair = partial(repair, state, handle, store)
         self._children = Children(tasks)
         self._life = 0
         self._jobs = 0
@@ -134,12 +148,13 @@ class RootScheduler(Actor):
 
     async def initialize(self, context: ActorContext) -> None:
         self._life = context.generation
+        self._dispatcher.join(self._root, context.mailbox)
         self._notice_store(context.mailbox)
         self._look(context.mailbox)
 
     async def handle(
         self,
-        message: Hint | Leave | Merge | _Looked | _JobDone | ChildFailed,
+        message: Hint | Leave | Merge | Turn | _Looked | _JobDone | ChildFailed,
         context: ActorContext,
     ) -> None:
         self._notice_store(context.mailbox)
@@ -150,6 +165,8 @@ class RootScheduler(Actor):
                 self._wanted.append(message.ticket)
             case Merge():
                 self._consider_merging(self._handle.registry.traces)
+            case Turn():
+                self._take_turn(message.slot, context.mailbox)
             case _Looked():
                 if message.life == self._life:
                     await self._take_in(message, context)
@@ -173,29 +190,24 @@ class RootScheduler(Actor):
         if self._state.idle and (path := self._merging.take()) is not None:
             self._state.force([path])
         if self._handle.reclaim_is_due:
-            self._children.start(self._reclaim, f"{self.name}:reclaim", context.mailbox)
+            reclaiming = partial(reclaim, self._handle, self._store)
+            self._children.start(reclaiming, f"{self.name}:reclaim", context.mailbox)
         await self._advance(context)
+        self._note_progress()
 
-    async def _reclaim(self) -> None:
-        try:
-            async with in_use(self._handle, self._store):
-                await self._handle.reclaim()
-        except CoreError as error:
-            _log.warning("reclaim_failed", store=self._handle.path, reason=str(error))
+    def _note_progress(self) -> None:
+        if not self._handle.is_open:
+            return
+        reading = self._pool.job_bytes(self._handle.staging)
+        pending = max(0, self._state.pending_bytes - reading)
+        self._progress.sample(self._bytes_done + reading, pending, anyio.current_time())
 
     async def finalize(self, status: ExitStatus, context: ActorContext) -> None:
         await self._children.cancel()
-        error = self._interrupted()
+        self._dispatcher.leave(self._root)
+        error = interrupted(self._root, self._handle)
         for ticket in [*self._wanted, *self._tickets.values()]:
             ticket.settle(error)
-
-    def _interrupted(self) -> CoreError:
-        """Return what those are told who wait in vain."""
-        what = f"indexing of {os.fsdecode(self._root)} was interrupted"
-        if self._handle.condemned:
-            reason = f"its store is damaged and could not be set aside: {self._handle.condemned}"
-            return StoreDamagedError(f"{what}: {reason}", "see the log")
-        return CoreError(what, "ask again")
 
     # -- damage -------------------------------------------------------------------------------
 
@@ -215,27 +227,6 @@ class RootScheduler(Actor):
                 f"{self.name}:rebuilding-{self._store_life}",
                 mailbox,
             )
-
-    async def _repair(self, context: ActorContext) -> None:
-        """Have damaged traces parsed anew, damaged sets that nobody needs dropped, and a store that
-        is damaged again and again set aside."""
-        state, sets = self._state, self._handle.registry.sets
-        due = self._handle.damage.due(sets, state.seen, state.tiers)
-        for path in due.parse:
-            reason = self._handle.damage.of(sets[path])
-            _log.warning("trace_damaged", trace=os.fsdecode(path), reason=str(reason))
-        state.force(due.parse)
-        for commit in removals_of(due.drop):
-            await self._ask_store(Remove(paths=(commit.path,), tiers=commit.tiers), context)
-        if due.condemn:
-            await self._ask_store(Condemn(reason=due.condemn), context)
-
-    async def _ask_store(self, message: Remove | Condemn, context: ActorContext) -> None:
-        try:
-            with context.protect():
-                await self._store.ask(message)
-        except (CoreError, ActorError) as error:
-            _log.warning("repair_failed", store=self._handle.path, reason=str(error))
 
     # -- looking at the disk ------------------------------------------------------------------
 
@@ -303,12 +294,7 @@ class RootScheduler(Actor):
         waiter = ticket.waiter
         if self._state.root_error:
             del self._tickets[id(waiter)]
-            ticket.settle(
-                CoreError(
-                    f"{os.fsdecode(self._root)} cannot be read: {self._state.root_error}",
-                    "the index is kept as it was; unwatch the root if it is gone for good",
-                )
-            )
+            ticket.settle(unreadable(self._root, self._state.root_error))
             return
         covered = self._state.seen_by(waiter)
         ticket.traces = len(covered)
@@ -324,38 +310,64 @@ class RootScheduler(Actor):
         await self._repair(context)
         removals = self._state.removals(self._handle.registry.sets)
         await self._commit(removals, context, frees=True)
-        while self._jobs < 2 * self._workers and not self._handle.read_only:
+        demand = self._state.demand(anyio.current_time()) if self._may_begin else None
+        self._dispatcher.want(self._root, demand)
+        generation = self._handle.registry.generation
+        self._events.tell("queued", self._state.queue.take_fresh(), generation)
+        self._events.store_is(store_state(self._handle, self._state), generation)
+        self._settle_satisfied()
+        if self._handle.read_only:
+            self._give_up_waiting(StoreReadOnlyError(self._handle.read_only))
+
+    @property
+    def _may_begin(self) -> bool:
+        """Whether another job can be sent: some of the earlier ones may wait for their commit."""
+        return self._jobs < 2 * self._workers and not self._handle.read_only
+
+    def _take_turn(self, slot: int, mailbox: Mailbox) -> None:
+        """Send the next job; without one the slot is given back."""
+        if not self._dispatcher.holds(slot):
+            return  # it was given to an earlier life
+        job = None
+        if self._may_begin:
             job = self._state.next_job(
                 self._handle.registry.sets,
                 now=anyio.current_time(),
                 wall_ns=time.time_ns(),
                 workers=self._workers,
             )
-            if job is None:
-                break
-            self._start(job, context.mailbox)
-        self._settle_satisfied()
-        if self._handle.read_only:
-            self._give_up_waiting(StoreReadOnlyError(self._handle.read_only))
+        if job is None:
+            self._dispatcher.release(slot)
+            return
+        self._dispatcher.begin(slot, Demand(job.urgent, job.bytes, len(job.tasks)))
+        paths = [task.path for task in job.tasks]
+        self._events.tell("parsing", paths, self._handle.registry.generation)
+        self._start(job, slot, mailbox)
 
     def _settle_satisfied(self) -> None:
         if self._store.closed:
-            self._give_up_waiting(self._interrupted())
+            self._give_up_waiting(interrupted(self._root, self._handle))
         if not self._handle.is_known or self._handle.condemned:
             return  # the next one may lack what this one had
         for waiter in self._state.satisfied(self._handle.registry.traces):
             self._tickets.pop(id(waiter)).settle()
 
-    def _start(self, job: Job, mailbox: Mailbox) -> None:
+    def _start(self, job: Job, slot: int, mailbox: Mailbox) -> None:
         self._jobs += 1
 
         async def run() -> None:
-            await mailbox.tell(_JobDone(self._life, job, await self._runner.run(job)))
+            free = partial(self._dispatcher.release, slot)
+            try:
+                outcome = await self._runner.run(job, on_parsed=free)
+            finally:
+                free()
+            await mailbox.tell(_JobDone(self._life, job, outcome))
 
         self._children.start(run, f"{self.name}:job-{job.number}", mailbox)
 
     async def _conclude(self, done: _JobDone, context: ActorContext) -> None:
         self._jobs -= 1
+        self._bytes_done += done.job.bytes
         now, wall_ns = anyio.current_time(), time.time_ns()
         paths = [task.path for task in done.job.tasks]
         failures, error = done.outcome.failures, done.outcome.error
@@ -387,6 +399,10 @@ class RootScheduler(Actor):
             quarantines += due
             if not due:
                 unresolved.add(task.path)
+                generation = self._handle.registry.generation
+                self._events.tell("failed", (task.path,), generation, reason)
+        if error is None:
+            self._tell_commits(path for path in paths if path not in failures)
         await self._commit(quarantines, context)
         self._state.finished(
             done.job,
@@ -396,6 +412,11 @@ class RootScheduler(Actor):
             wall_ns=wall_ns,
         )
         self._consider_merging(paths)
+
+    def _tell_commits(self, paths: Iterable[bytes]) -> None:
+        registry = self._handle.registry
+        for path in paths:
+            self._events.committed(path, registry.traces.get(path), registry.generation)
 
     def _consider_merging(self, paths: Iterable[bytes]) -> None:
         shown = self._handle.registry.traces
@@ -423,6 +444,8 @@ class RootScheduler(Actor):
         traces, now, wall_ns = self._handle.registry.sets, anyio.current_time(), time.time_ns()
         for commit in commits:
             self._state.evaluate(commit.path, traces, now=now, wall_ns=wall_ns)
+        refused = {path for path, _ in result.refused}
+        self._tell_commits({one.path: None for one in commits if one.path not in refused})
         self._consider_merging(commit.path for commit in commits)
 
     def _give_up_waiting(self, error: Exception) -> None:

@@ -128,12 +128,14 @@ def _yield_to_others() -> None:
 def serve(descriptor: int, counts: int) -> None:
     """Serve jobs from the socket *descriptor* until it closes; tell how far each is in the memory
     *counts*."""
+    meter = JobMeter(SharedCounts(counts))
+    meter.begin_job()  # it shows that this process has started
     with (
         socket.socket(fileno=descriptor) as connection,
         ThreadPoolExecutor(1, initializer=_yield_to_others) as background,
         suppress(ConnectionResetError, BrokenPipeError),
     ):
-        _serve(connection, JobMeter(SharedCounts(counts)), background)
+        _serve(connection, meter, background)
 
 
 def _serve(connection: socket.socket, meter: JobMeter, background: ThreadPoolExecutor) -> NoReturn:

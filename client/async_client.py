@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from dftindexd import __version__
 from dftindexd.client.backup import free_place, take_over
 from dftindexd.client.connection import Connection, Exchange
+from dftindexd.client.events import events_of
 from dftindexd.client.reading import AsyncReading
 from dftindexd.client.results import Answer, Backup, read_tables
 from dftindexd.client.streams import AnswerStream
@@ -27,6 +28,7 @@ from dftindexd.protocol.errors import (
     ProtocolError,
     UseAfterForkError,
 )
+from dftindexd.protocol.events import IndexEvent
 from dftindexd.protocol.index_requests import (
     IndexChunksRequest,
     IndexNamesRequest,
@@ -58,6 +60,7 @@ from dftindexd.protocol.requests import (
     StopResult,
     SyncRequest,
     SyncResult,
+    TailRequest,
     UnwatchRequest,
     UnwatchResult,
     VerifyRequest,
@@ -315,6 +318,15 @@ class AsyncClient(AsyncReading):
         """Return one row a trace, below a directory or of all roots; *since* an earlier answer's
         generation, only what changed after it."""
         return await self.fetch(ListRequest(path=_optional(path), since=since), timeout=timeout)
+
+    @asynccontextmanager
+    async def events(self, path: AnyPath | None = None) -> AsyncIterator[AsyncIterator[IndexEvent]]:
+        """Give what happens to the traces below a directory, or of all roots, from now on.
+
+        ``async with client.events() as events: async for event in events: ...``
+        """
+        async with self.stream(TailRequest(path=_optional(path)), timeout=None) as answer:
+            yield events_of(answer)
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._timeout if timeout is UNSET else timeout

@@ -266,6 +266,21 @@ def backup(settings: _Settings, directory: str, out: str) -> None:
     _print(settings, result, text)
 
 
+@_verb("tail")
+@click.argument("directory", required=False)
+def tail(settings: _Settings, directory: str | None) -> None:
+    """Show what happens to the traces below a directory, or of all roots, until interrupted."""
+    with settings.connect() as client, client.events(directory) as events:
+        try:
+            for event in events:
+                if settings.json:
+                    output.print_document(event)
+                else:
+                    click.echo(tables.event_line(event))
+        except KeyboardInterrupt:
+            return
+
+
 @_verb("stop")
 def stop(settings: _Settings) -> None:
     """End the daemon in order.

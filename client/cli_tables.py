@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -19,9 +20,10 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from dftindexd.protocol.events import IndexEvent
 from dftindexd.protocol.requests import RootStatus, StatusResult
 
-__all__ = ("TABLE_ROWS", "age_text", "print_rows", "print_status", "size_text")
+__all__ = ("TABLE_ROWS", "age_text", "event_line", "print_rows", "print_status", "size_text")
 
 #: How many rows are printed unless told: a table is measured whole before its first line.
 TABLE_ROWS: Final = 200
@@ -33,13 +35,15 @@ _FOR_PROGRAMS = frozenset(
     }
 )
 #: Columns that say nothing where they are 0.
-_SELDOM = ("bad_lines", "damaged", "growing", "quarantined", "queued")
+_SELDOM = ("bad_lines", "damaged", "growing", "quarantined", "queued", "silent", "truncated")
 _ROOT_COLUMNS: Final = (
     "root",
     "state",
     "generation",
     "traces",
     "indexed",
+    "silent",
+    "truncated",
     "growing",
     "queued",
     "quarantined",
@@ -103,13 +107,39 @@ def print_status(status: StatusResult) -> None:
     click.echo()
     _print_grid(_ROOT_COLUMNS, [_root_row(root) for root in status.roots])
     for root in status.roots:
+        if root.pending_bytes:
+            click.echo(f"{root.root}: {_progress(root)}")
         for path in root.set_aside:
             click.echo(f"set aside, delete it when you like: {path}")
+
+
+def event_line(event: IndexEvent) -> str:
+    """Return one event as a line: when, what, whose, and what there is to say of it."""
+    when = time.strftime("%H:%M:%S", time.localtime(event.time))
+    told = (
+        f"{event.missed:,} events missed" if event.missed else "",
+        event.ending or "",
+        f"{event.events:,} events" if event.kind in ("grew", "indexed") else "",
+        event.reason,
+    )
+    return f"{when} {event.kind:<11} {_plain(event.path or event.root)}  {_plain(_joined(told))}"
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return ", ".join(filter(None, texts))
 
 
 def _root_row(root: RootStatus) -> Row:
     row = {column: getattr(root, column) for column in _ROOT_COLUMNS if column != "fast"}
     return row | {"fast": _share(root.fast_lines, root.valid_lines)}
+
+
+def _progress(root: RootStatus) -> str:
+    left = "" if root.seconds_left is None else f", {age_text(root.seconds_left)} left"
+    return (
+        f"{decimal(root.done_bytes)} read, {decimal(root.pending_bytes)} to read, "
+        f"{decimal(int(root.bytes_per_second))}/s{left}"
+    )
 
 
 def _share(part: int, whole: int) -> str:

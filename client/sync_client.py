@@ -23,6 +23,7 @@ from dftindexd.client.async_client import (
     AsyncClient,
     Timeout,
 )
+from dftindexd.client.events import EventIterator
 from dftindexd.client.reading import BlockingReading
 from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import ConnectionLostError, UseAfterForkError
@@ -38,6 +39,7 @@ from dftindexd.protocol.requests import (
     StatusResult,
     StopResult,
     SyncResult,
+    TailRequest,
     UnwatchResult,
     VerifyResult,
     WaitResult,
@@ -284,6 +286,12 @@ class Client(BlockingReading):
     def stop(self, *, timeout: Timeout = UNSET) -> StopResult:
         """End the daemon in order."""
         return self.run(lambda: self._client.stop(timeout=timeout))
+
+    def events(self, path: AnyPath | None = None) -> EventIterator:
+        """Give what happens to the traces below a directory, or of all roots, from now on: an
+        endless iterator, to be closed, or used in a ``with`` block."""
+        request = TailRequest(path=None if path is None else os.fspath(path))
+        return EventIterator(self.stream(request, timeout=None))
 
     def list(
         self, path: AnyPath | None = None, *, since: int | None = None, timeout: Timeout = UNSET

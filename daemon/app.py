@@ -16,9 +16,10 @@ from dftindexd import __version__
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
+from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.daemon.loop_lag import LoopLag
-from dftindexd.daemon.notify import notify
+from dftindexd.daemon.notify import is_managed, notify
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.server import IpcServer
 from dftindexd.daemon.service import DaemonService
@@ -26,6 +27,8 @@ from dftindexd.daemon.socket_file import socket_lock
 from dftindexd.index.errors import CoreError
 
 __all__ = ("RunOptions", "default_workers", "run_daemon")
+
+_STATUS_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +42,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 2
     open_stores: int = MOST_OPEN
     gone_seconds: float = GONE_SECONDS
+    memory_budget: int | None = None
+    stall_seconds: float = STALL_SECONDS
     root: RootOptions = RootOptions()
 
 
@@ -60,6 +65,8 @@ async def run_daemon(options: RunOptions) -> None:
         workers=options.workers,
         open_stores=options.open_stores,
         gone_seconds=options.gone_seconds,
+        memory_budget=options.memory_budget,
+        stall_seconds=options.stall_seconds,
         root=options.root,
     )
     with socket_lock(options.socket) as lock:
@@ -76,6 +83,8 @@ async def _run_locked(options: RunOptions, engine_options: EngineOptions, lock: 
         service = DaemonService(engine, options.socket, stopping.set, lag)
         server = IpcServer(service, options.socket, version=__version__, lock=lock)
         tasks.start_soon(_begin, engine, options, server, tasks)
+        if is_managed():
+            tasks.start_soon(_tell_manager, service)
         await stopping.wait()
         notify("STOPPING=1")
         _log.info("daemon_stopping")
@@ -105,6 +114,17 @@ async def _begin(
         roots=len(engine.roots),
         pid=os.getpid(),
     )
+
+
+async def _tell_manager(service: DaemonService) -> None:
+    """Tell the service manager what the daemon is at, whenever that is something else."""
+    told = ""
+    while True:
+        await anyio.sleep(_STATUS_SECONDS)
+        line = service.line()
+        if line != told:
+            notify(f"STATUS={line}")
+            told = line
 
 
 async def _stop_on_signal(

@@ -14,6 +14,7 @@ from dftindexd import __version__
 from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
+from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
@@ -172,6 +173,21 @@ def _state_dir(given: str | None) -> str:
     show_default=True,
     help="How often a root that is polled is looked at.",
 )
+@click.option(
+    "--stall",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    default=STALL_SECONDS,
+    show_default=True,
+    help="How long a parse may make no progress before its worker is killed.",
+)
+@click.option(
+    "--memory-budget",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="Parse so much at once that the workers are expected to take no more. Default: no limit "
+    "but the number of workers.",
+)
 @_filter_options
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 def run(
@@ -187,6 +203,8 @@ def run(
     settle: float,
     backend: WantedBackend,
     poll_interval: float,
+    stall: float,
+    memory_budget: int | None,
     arguments: tuple[str, ...],
     bloom_rate: float,
     log_level: str,
@@ -203,6 +221,8 @@ def run(
         workers=workers or default_workers(),
         open_stores=open_stores,
         gone_seconds=gone_retention * _DAY_SECONDS,
+        memory_budget=None if memory_budget is None else memory_budget << 20,
+        stall_seconds=stall,
         root=RootOptions(
             tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
             settle_seconds=settle,

@@ -8,9 +8,14 @@ from collections.abc import Mapping
 
 import structlog
 
-__all__ = ("notify",)
+__all__ = ("is_managed", "notify")
 
 _log = structlog.get_logger(__name__)
+
+
+def is_managed(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether there is a service manager that wants to be told."""
+    return bool(environment.get("NOTIFY_SOCKET"))
 
 
 def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:

@@ -24,6 +24,7 @@ from dftindexd.daemon.reading import EventAnswers
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.row_cache import RowCache
 from dftindexd.daemon.server import ArrowAnswer
+from dftindexd.daemon.status_line import status_line
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
     changes_table,
@@ -35,6 +36,7 @@ from dftindexd.daemon.tables import (
     root_status,
     trace_problems,
 )
+from dftindexd.daemon.tail import tail
 from dftindexd.index.trace_rules import TraceRules
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.index_requests import (
@@ -66,6 +68,7 @@ from dftindexd.protocol.requests import (
     StopResult,
     SyncRequest,
     SyncResult,
+    TailRequest,
     TraceProblem,
     UnwatchRequest,
     UnwatchResult,
@@ -107,8 +110,8 @@ class DaemonService:
                 return await self._watch(request)
             case UnwatchRequest():
                 return await self._unwatch(request)
-            case ListRequest():
-                return self._list(request)
+            case ListRequest() | TailRequest():
+                return self._told(request)
             case IndexRequest():
                 return await self._index(request)
             case WaitRequest() | SyncRequest():
@@ -164,6 +167,11 @@ class DaemonService:
             degraded=tuple(map(_sendable, self._degraded())),
         )
 
+    def line(self) -> str:
+        """Return in one line what the daemon is at."""
+        roots = [root_status(root) for root in self._engine.roots.values()]
+        return status_line(roots, len(self._degraded()))
+
     def _status(self) -> StatusResult:
         engine = self._engine
         actors: dict[str, dict[str, Any]] = {
@@ -201,6 +209,11 @@ class DaemonService:
     async def _unwatch(self, request: UnwatchRequest) -> UnwatchResult:
         root = await self._engine.unwatch(request_path(request.path), purge=request.purge)
         return UnwatchResult(root=display(root.path), purged=request.purge)
+
+    def _told(self, request: ListRequest | TailRequest) -> ArrowAnswer:
+        if isinstance(request, ListRequest):
+            return self._list(request)
+        return tail(self._engine, b"" if request.path is None else request_path(request.path))
 
     def _list(self, request: ListRequest) -> ArrowAnswer:
         if request.path is not None:

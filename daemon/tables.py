@@ -9,6 +9,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from dftindexd.actors.root import Root
+from dftindexd.actors.store_state import store_state
+from dftindexd.index.endings import miscount
 from dftindexd.index.model import TraceRecord
 from dftindexd.index.store.aside import kept_aside
 from dftindexd.index.store.registry import changes_since
@@ -119,8 +121,17 @@ def _row(root: Root, path: bytes, record: TraceRecord | None, damaged: str) -> d
         "bad_lines": lines.bad if lines is not None else 0,
         "lines": lines.total if lines is not None else 0,
         "bytes": size,
-        "reason": damaged or ((record.quarantined or record.reason) if record is not None else ""),
+        "reason": damaged or (_reason(record) if record is not None else ""),
     }
+
+
+def _reason(record: TraceRecord) -> str:
+    """Return what there is to say of a trace: why it is not parsed, else what is odd about it."""
+    if record.quarantined:
+        return record.quarantined
+    if record.stamp.size == 0:
+        return "empty so far: the tracer writes when its buffer is full, or at its end"
+    return "; ".join(filter(None, (record.reason, miscount(record))))
 
 
 def root_status(root: Root) -> RootStatus:
@@ -137,13 +148,18 @@ def root_status(root: Root) -> RootStatus:
         queued=root.state.queued + len(root.state.in_flight),
         growing=tally.growing,
         indexed=tally.indexed,
+        silent=tally.silent,
+        truncated=tally.truncated,
         quarantined=tally.quarantined,
         events=tally.events,
         bad_lines=tally.bad_lines,
         valid_lines=tally.valid_lines,
         fast_lines=tally.fast_lines,
         trace_bytes=root.state.seen_bytes,
-        pending_bytes=root.state.queued_bytes(registry.sets),
+        pending_bytes=root.state.pending_bytes,
+        done_bytes=root.progress.done,
+        bytes_per_second=root.progress.rate,
+        seconds_left=root.progress.seconds_left,
         reason=root_reason(root),
         damaged=len(damage.reasons(registry.sets)),
         repairs=damage.repairs,
@@ -190,17 +206,14 @@ def _unreadable(root: Root) -> str:
 
 def root_state(root: Root) -> str:
     """Return what a root is at: ``caught-up``, ``indexing``, or the trouble it is in."""
-    if root.handle.read_only:
-        return "read-only"
-    if root.state.root_error:
-        return "root-missing"
-    if root.handle.rebuilding:
-        return "rebuilding"
+    state = store_state(root.handle, root.state)
+    if state not in ("caught-up", "indexing"):
+        return state
     if root.state.problems:
         return "unreadable"
     if root.watch.reason:
         return "polling"
-    return "caught-up" if root.state.idle else "indexing"
+    return state
 
 
 def trace_problems(root: Root, problems: dict[bytes, str]) -> tuple[TraceProblem, ...]:

@@ -100,7 +100,10 @@ def reconcile(
     if record.stamp == stamp:
         if record.quarantined or record.ending is not None:
             return Action.NOTHING
-        return Action.SETTLE if quiet_seconds >= settle_seconds else Action.WAIT
+        if quiet_seconds < settle_seconds:
+            return Action.WAIT
+        # An empty trace is one whose writer's buffer is not full yet; there is nothing to end.
+        return Action.NOTHING if stamp.size == 0 else Action.SETTLE
     grew = stamp.ino == record.stamp.ino and stamp.size > record.stamp.size
     if grew and not record.quarantined:
         return Action.EXTEND

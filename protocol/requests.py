@@ -49,6 +49,7 @@ __all__ = (
     "StopResult",
     "SyncRequest",
     "SyncResult",
+    "TailRequest",
     "TraceProblem",
     "TraceReading",
     "UnwatchRequest",
@@ -110,7 +111,10 @@ class RootStatus(_Reply, frozen=True):
     ``backend``: how changes are noticed, ``inotify`` or ``poll``. ``include``, ``exclude`` and
     ``follow_links`` are as the root is watched with. ``open``: its store is open; one that nobody
     used for a while is closed and opened for the next answer. ``gone_since``: when its directory
-    was found deleted (seconds since 1970).
+    was found deleted (seconds since 1970). ``done_bytes`` of the work in hand were read,
+    ``pending_bytes`` are to be read, which takes ``seconds_left`` at the present rate (``None``:
+    that cannot be told). Of the ``indexed`` traces, ``silent`` count as finished because they were
+    quiet, ``truncated`` because their writer was killed.
     """
 
     root: str
@@ -138,6 +142,11 @@ class RootStatus(_Reply, frozen=True):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    done_bytes: int = 0
+    bytes_per_second: float = 0.0
+    seconds_left: float | None = None
+    silent: int = 0
+    truncated: int = 0
 
 
 class StatusResult(_Reply, frozen=True):
@@ -413,6 +422,17 @@ class BackupRequest(Request[BackupResult], frozen=True, kw_only=True, tag="backu
     path: str
 
 
+class TailRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="tail"):
+    """Be told what happens to the traces at or below *path*, or of all roots, from the head of the
+    answer on, until the request is cancelled.
+
+    Each row is an ``IndexEvent``. A client that does not take them in time loses the oldest and is
+    told how many.
+    """
+
+    path: str | None = None
+
+
 class StopResult(_Reply, frozen=True):
     """The daemon has begun to end."""
 
@@ -446,5 +466,6 @@ AnyRequest: TypeAlias = (
     | IndexNamesRequest
     | IndexPidsRequest
     | IndexChunksRequest
+    | TailRequest
     | StopRequest
 )

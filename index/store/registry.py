@@ -8,12 +8,14 @@ late or repeated result cannot undo a newer one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from rpds import HashTrieMap
 
+from dftindexd.index.endings import ending_by_marks, ending_by_silence
 from dftindexd.index.errors import StaleGenerationError
 from dftindexd.index.model import (
     Ending,
@@ -21,9 +23,7 @@ from dftindexd.index.model import (
     LineCounts,
     ParsedTrace,
     SegmentSummary,
-    Tail,
     TierConfig,
-    TraceFacts,
     TraceRecord,
 )
 from dftindexd.index.tier_sets import Sets, find_set, shown
@@ -42,8 +42,6 @@ __all__ = (
     "changes_since",
     "decode_record",
     "encode_record",
-    "ending_by_marks",
-    "ending_by_silence",
     "plan",
     "records_below",
     "sets_below",
@@ -94,9 +92,12 @@ Commit: TypeAlias = CommitParsed | CommitSettled | CommitQuarantine | CommitRemo
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """How many traces there are in which state, and what their lines hold; each counts once."""
+    """How many traces there are in which state, and what their lines hold; each counts once.
+    ``silent`` and ``truncated`` are among the indexed ones, by how they ended."""
 
     indexed: int = 0
+    silent: int = 0
+    truncated: int = 0
     growing: int = 0
     quarantined: int = 0
     events: int = 0
@@ -107,7 +108,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, records: Iterable[TraceRecord]) -> Tally:
         """Return the tally of traces of which these are shown."""
-        indexed = growing = quarantined = events = 0
+        growing = quarantined = events = 0
+        endings: Counter[Ending] = Counter()
         lines = LineCounts()
         for record in records:
             if record.quarantined:
@@ -115,11 +117,13 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
             elif record.ending is None:
                 growing += 1
             else:
-                indexed += 1
+                endings[record.ending] += 1
             events += record.complete_events
             lines += record.lines
         return cls(
-            indexed=indexed,
+            indexed=endings.total(),
+            silent=endings["silence"],
+            truncated=endings["cut"],
             growing=growing,
             quarantined=quarantined,
             events=events,
@@ -249,22 +253,6 @@ def encode_record(record: TraceRecord) -> bytes:
 def decode_record(value: bytes) -> TraceRecord:
     """Return the trace record that *value* holds; raises ``msgspec.MsgspecError``."""
     return _decoder.decode(value)
-
-
-def ending_by_marks(facts: TraceFacts, tail: Tail) -> Ending | None:
-    """Return ``"end"`` where the tracer's own marks say that the trace is finished.
-
-    The ``end`` event counts only with the last member complete, since aggregated records follow it;
-    a closing ``]`` is the last line of a v0 or v1 trace (semantics, section 2).
-    """
-    if tail == "complete" and (facts.end_seen or facts.bracket_closed):
-        return "end"
-    return None
-
-
-def ending_by_silence(tail: Tail) -> Ending:
-    """Return how a trace ended that has not grown for long enough."""
-    return "silence" if tail in ("complete", "empty") else "cut"
 
 
 def plan(

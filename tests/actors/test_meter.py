@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dftindexd.actors.commands import ParsedOutcome, ParseJob
-from dftindexd.actors.meter import JobMeter, Patience
+from dftindexd.actors.meter import START_SECONDS, JobMeter, Patience
 from dftindexd.actors.shared_counts import SharedCounts, new_counts
 from dftindexd.actors.worker import run_job
 from dftindexd.index.model import ParseRequest, TierConfig
@@ -34,6 +34,14 @@ def test_patience_is_over_after_so_many_seconds_without_work() -> None:
     assert not patience.is_over(6, 119.9)
     assert patience.is_over(6, 120.0)
     assert not patience.is_over(7, 500.0)
+
+
+def test_patience_with_a_worker_that_has_not_started_is_greater() -> None:
+    patience = Patience(10.0, work=0, now=0.0)
+    assert not patience.is_over(0, START_SECONDS - 1)
+    assert patience.is_over(0, START_SECONDS)
+    assert not patience.is_over(1, 100.0)
+    assert patience.is_over(1, 110.0)
 
 
 def test_a_job_s_bytes_are_those_of_its_traces_behind_it(counts: SharedCounts) -> None:

@@ -143,7 +143,7 @@ def test_a_growing_trace_is_extended_and_costs_only_what_was_added() -> None:
     world.run(end=False)
     world.put(b"a", 1010)
     world.look()
-    assert world.state.queued_bytes(world.registry.sets) == 10
+    assert world.state.pending_bytes == 10
     (job,) = world.run(end=False)
     assert [step.action for task in job.tasks for step in task.steps] == [Action.EXTEND]
     assert len(world.registry.traces[b"a"].segments) == 2

@@ -67,7 +67,7 @@ def test_both_sets_in_use_follow_a_growing_trace_in_one_job() -> None:
     world = two_sets()
     world.put(b"a", 150)
     world.look()
-    assert world.state.queued_bytes(world.registry.sets) == 100
+    assert world.state.pending_bytes == 100
     (job,) = world.run()
     assert steps_of([job]) == [(b"a", Action.EXTEND, ALL), (b"a", Action.EXTEND, EXTRA)]
     assert all(one.stamp == world.disk[b"a"] for one in world.registry.sets[b"a"])

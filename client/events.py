@@ -1,0 +1,56 @@
+"""Events as they come: the rows of a ``tail`` as values."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+
+import msgspec
+import pyarrow as pa
+
+from dftindexd.protocol.events import IndexEvent
+
+__all__ = ("EventIterator", "events_of")
+
+
+def _events_in(batch: pa.RecordBatch) -> list[IndexEvent]:
+    return msgspec.convert(batch.to_pylist(), list[IndexEvent])
+
+
+async def events_of(batches: AsyncIterator[pa.RecordBatch]) -> AsyncIterator[IndexEvent]:
+    """Give the events of *batches* one by one."""
+    async for batch in batches:
+        for event in _events_in(batch):
+            yield event
+
+
+class EventIterator:
+    """Events one by one, until it is closed; also a context manager that closes it."""
+
+    def __init__(self, answer: AbstractContextManager[Iterable[pa.RecordBatch]]) -> None:
+        """Open *answer*, which is closed with this."""
+        self._answer = ExitStack()
+        batches = self._answer.enter_context(answer)
+        self._events = (event for batch in batches for event in _events_in(batch))
+
+    def __enter__(self) -> EventIterator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[IndexEvent]:
+        return self
+
+    def __next__(self) -> IndexEvent:
+        return next(self._events)
+
+    def close(self) -> None:
+        """Tell the daemon that no more are wanted; may be repeated."""
+        self._answer.close()
