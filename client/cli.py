@@ -269,7 +269,10 @@ def backup(settings: _Settings, directory: str, out: str) -> None:
 @_verb("tail")
 @click.argument("directory", required=False)
 def tail(settings: _Settings, directory: str | None) -> None:
-    """Show what happens to the traces below a directory, or of all roots, until interrupted."""
+    """Show what happens to the traces below a directory, or of all roots, until interrupted.
+
+    Example: dftindexd-client tail /scratch/traces
+    """
     with settings.connect() as client, client.events(directory) as events:
         try:
             for event in events:

@@ -80,7 +80,7 @@ async def test_a_deleted_root_is_unwatched_and_its_store_purged_when_its_time_is
         await until(lambda: path not in last.roots)
         await until(lambda: not is_there(store))
         assert list(last.roots) == [os.fsencode(other)]
-        assert last.state_dir.load_roots() == [os.fsencode(other)]
+        assert list(last.state_dir.load_roots()) == [os.fsencode(other)]
 
 
 def is_there(path: str) -> bool:

@@ -70,7 +70,7 @@ async def test_those_who_watch_one_tree_at_once_get_one_root(tmp_path: Path) -> 
         (root,) = one.roots.values()
         assert [each for each, _ in watched] == [root] * 4
         assert sorted(added for _, added in watched) == [False, False, False, True]
-        assert one.state_dir.load_roots() == [root.path]
+        assert list(one.state_dir.load_roots()) == [root.path]
 
 
 async def test_roots_of_one_name_have_stores_of_their_own(tmp_path: Path) -> None:
