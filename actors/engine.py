@@ -46,13 +46,15 @@ _MOST_REBUILDS = 8
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine runs; ``workers`` is the number of parser processes, ``open_stores`` how many
+    """How an engine runs; ``workers`` is the number of parser processes, which give way to other
+    processes by ``niceness``, ``open_stores`` how many
     stores stay open while nobody uses them, ``gone_seconds`` after how long a watched root that was
     deleted is unwatched and its store deleted."""
 
     state_dir: str
     owner: str
     workers: int
+    niceness: int = 0
     open_stores: int = MOST_OPEN
     gone_seconds: float = GONE_SECONDS
     root: RootOptions = RootOptions()
@@ -73,7 +75,7 @@ class Engine:
         self.roots: dict[bytes, Root] = {}
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
-        self.pool = ParserPool(options.workers, workers)
+        self.pool = ParserPool(options.workers, workers, options.niceness)
         self.kernel = KernelCompiler()
         self.stores = OpenStores(options.open_stores)
         self._gone = GoneRoots(state_dir.path, options.gone_seconds)

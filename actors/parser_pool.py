@@ -34,11 +34,15 @@ class WorkerDiedError(CoreError):
 
 
 class ParserWorker(Actor):
-    """One worker process, a new one or *process*. Jobs are :class:`ParseJob` messages."""
+    """One worker process, a new one of *niceness* or *process*. Jobs are :class:`ParseJob`
+    messages."""
 
-    def __init__(self, number: int, process: WorkerProcess | None = None) -> None:
+    def __init__(
+        self, number: int, process: WorkerProcess | None = None, niceness: int = 0
+    ) -> None:
         self.name = f"parser:{number}"
         self._process = process
+        self._niceness = niceness
         self._stream: anyio.abc.SocketStream | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ParseResult)
@@ -47,7 +51,7 @@ class ParserWorker(Actor):
 
     async def initialize(self, context: ActorContext) -> None:
         if self._process is None:
-            self._process = WorkerProcess()
+            self._process = WorkerProcess(self._niceness)
         ours = self._process.socket.dup()  # the stream takes over what it is given
         self._stream = await anyio.abc.UNIXSocketStream.from_socket(ours)
 
@@ -108,11 +112,13 @@ _RESTARTS: Final = RestartPolicy(max_restarts=200, window=60.0, first_delay=0.02
 class ParserPool:
     """A number of workers on one mailbox, to which jobs are sent.
 
-    Processes that are *started* already are taken first; the pool ends them as its own.
+    Processes that are *started* already are taken first; the pool ends them as its own. Others
+    give way by *niceness*.
     """
 
-    def __init__(self, size: int, started: Iterable[WorkerProcess] = ()) -> None:
+    def __init__(self, size: int, started: Iterable[WorkerProcess] = (), niceness: int = 0) -> None:
         self.size = size
+        self._niceness = niceness
         self._started = list(started)
         self.mailbox = Mailbox("parsers", capacity=2 * size)
         self.supervisors = [self._supervisor(number) for number in range(size)]
@@ -125,7 +131,8 @@ class ParserPool:
         )
 
     def _worker(self, number: int) -> ParserWorker:
-        return ParserWorker(number, self._started.pop() if self._started else None)
+        started = self._started.pop() if self._started else None
+        return ParserWorker(number, started, self._niceness)
 
     @property
     def restarts(self) -> int:

@@ -8,6 +8,7 @@ the socket closes, and dies with its parent.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -105,9 +106,10 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
-def main(descriptor: int, parent: int) -> None:
+def main(descriptor: int, parent: int, niceness: int) -> None:
     """Serve jobs from the socket *descriptor* until it closes or the process *parent* dies."""
     die_with_parent(parent)
+    os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _has_kernel()  # before the first job comes: now nobody waits for it
     decoder = msgspec.msgpack.Decoder(ParseJob)

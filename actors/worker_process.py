@@ -23,8 +23,8 @@ FRAME: Final = struct.Struct(">I")
 class WorkerProcess:
     """A running worker. It is killed when the thread that made this ends."""
 
-    def __init__(self) -> None:
-        """Start the process.
+    def __init__(self, niceness: int = 0) -> None:
+        """Start the process, which gives way to others by *niceness*.
 
         :raises OSError: it cannot be started.
         """
@@ -32,7 +32,9 @@ class WorkerProcess:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    child_command("dftindexd.actors.worker", theirs.fileno(), os.getpid()),
+                    child_command(
+                        "dftindexd.actors.worker", theirs.fileno(), os.getpid(), niceness
+                    ),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
