@@ -39,8 +39,10 @@ class ChildProcess:
     """A running process and our end of the socket that it inherited. It is killed when the thread
     that made this ends."""
 
-    def __init__(self, module: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
-        """Start the process: ``main(descriptor, parent)`` of *module*.
+    def __init__(
+        self, module: str, *arguments: int, kind: socket.SocketKind = socket.SOCK_STREAM
+    ) -> None:
+        """Start the process: ``main(descriptor, parent, *arguments)`` of *module*.
 
         :raises OSError: it cannot be started.
         """
@@ -48,7 +50,7 @@ class ChildProcess:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    child_command(module, theirs.fileno(), os.getpid()),
+                    child_command(module, theirs.fileno(), os.getpid(), *arguments),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),

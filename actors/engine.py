@@ -50,15 +50,17 @@ _MOST_REBUILDS = 8
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine runs.
 
-    ``workers`` is the number of parser processes, ``open_stores`` how many stores stay open while
-    nobody uses them, ``gone_seconds`` after how long a watched root that was deleted is unwatched
-    and its store deleted. Jobs that are expected to take more memory than ``memory_budget`` (bytes)
-    together wait for each other. A worker that makes no progress for ``stall_seconds`` is killed.
+    ``workers`` is the number of parser processes, which give way to other processes by
+    ``niceness``, ``open_stores`` how many stores stay open while nobody uses them, ``gone_seconds``
+    after how long a watched root that was deleted is unwatched and its store deleted. Jobs that are
+    expected to take more memory than ``memory_budget`` (bytes) together wait for each other. A
+    worker that makes no progress for ``stall_seconds`` is killed.
     """
 
     state_dir: str
     owner: str
     workers: int
+    niceness: int = 0
     open_stores: int = MOST_OPEN
     gone_seconds: float = GONE_SECONDS
     memory_budget: int | None = None
@@ -371,7 +373,7 @@ async def open_engine(
     """
     state_dir = StateDir(options.state_dir, options.owner)
     failure: Exception | None = None
-    server = fork_server or ForkServer()
+    server = fork_server or ForkServer(options.niceness)
     try:
         async with anyio.create_task_group() as tasks:
             engine = Engine(options, state_dir, tasks, server)

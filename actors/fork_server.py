@@ -37,9 +37,10 @@ class _Worker:
     pipe: int
 
 
-def main(descriptor: int, parent: int) -> None:
+def main(descriptor: int, parent: int, niceness: int) -> None:
     """Take orders from the socket *descriptor* until it closes or the process *parent* dies."""
     die_with_parent(parent)
+    os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker.has_kernel()  # before the first order comes: now nobody waits for it
     gc.freeze()  # so that collections in the workers leave shared memory shared

@@ -43,17 +43,18 @@ class ForkServer:
     """The process that forks workers. It is killed, and they with it, when the thread that started
     it ends."""
 
-    def __init__(self) -> None:
-        """Start the process.
+    def __init__(self, niceness: int = 0) -> None:
+        """Start the process, which gives way to others by *niceness*, as its workers do.
 
         :raises OSError: it cannot be started.
         """
         self._workers = 0
+        self._niceness = niceness
         self._process = self._started()
 
-    @staticmethod
-    def _started() -> ChildProcess:
-        return ChildProcess("dftindexd.actors.fork_server", socket.SOCK_SEQPACKET)
+    def _started(self) -> ChildProcess:
+        module = "dftindexd.actors.fork_server"
+        return ChildProcess(module, self._niceness, kind=socket.SOCK_SEQPACKET)
 
     def fork(self) -> WorkerProcess:
         """Order a worker, which may come later: what it is sent waits for it.

@@ -22,6 +22,7 @@ import anyio.to_thread
 
 from dftindexd.actors.engine import EngineOptions, open_engine
 from dftindexd.actors.scheduler import RootOptions
+from dftindexd.daemon.app import WORKER_NICENESS
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.index.store.layout import MANIFEST, segment_key
 from dftindexd.index.store.sst import write_ssts
@@ -65,7 +66,11 @@ async def index(folder: str, lag: LoopLag) -> None:
     """Index the traces of *folder* by an engine of its own."""
     with tempfile.TemporaryDirectory(prefix="dftindexd-bench-state-") as state:
         options = EngineOptions(
-            state_dir=state, owner="a benchmark", workers=2, root=RootOptions(follow=False)
+            state_dir=state,
+            owner="a benchmark",
+            workers=2,
+            niceness=WORKER_NICENESS,
+            root=RootOptions(follow=False),
         )
         async with open_engine(options) as engine, anyio.create_task_group() as tasks:
             root = await engine.add_root(os.fsencode(folder))

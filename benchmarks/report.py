@@ -24,6 +24,7 @@ BENCHMARKS = {
     "queries": ("queries",),
     "one_more": ("one_more",),
     "random_read": ("random_read",),
+    "loop_lag": ("loop_lag",),
 }
 PAGE = REPOSITORY / "docs" / "performance.md"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 import anyio.abc
@@ -26,11 +27,15 @@ from dftindexd.daemon.service import DaemonService
 from dftindexd.daemon.socket_file import socket_lock
 from dftindexd.index.errors import CoreError
 
-__all__ = ("RunOptions", "default_workers", "run_daemon")
+__all__ = ("WORKER_NICENESS", "RunOptions", "default_workers", "run_daemon")
 
 _STATUS_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
+
+
+#: The workers take all the processors there are, and who asks the daemon is not to wait for them.
+WORKER_NICENESS: Final = 5
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +68,7 @@ async def run_daemon(options: RunOptions) -> None:
         state_dir=options.state_dir,
         owner=f"dftindexd pid {os.getpid()}, socket {options.socket}",
         workers=options.workers,
+        niceness=WORKER_NICENESS,
         open_stores=options.open_stores,
         gone_seconds=options.gone_seconds,
         memory_budget=options.memory_budget,

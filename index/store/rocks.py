@@ -6,6 +6,7 @@ live on while any handle to it lives. This module is the only one that touches i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -27,6 +28,7 @@ __all__ = ("Batch", "RocksStore", "classified_errors", "table_options")
 
 _BLOCK_BYTES: Final = 32 << 10
 _COMPACTED_BYTES: Final = 64 << 20
+_INGESTED_BYTES: Final = 4 << 20
 
 
 def table_options() -> Any:
@@ -171,14 +173,20 @@ class RocksStore:
             raise
 
     def ingest(self, artifacts: Mapping[str, Sequence[str]]) -> None:
-        """Move the SST files of each family into the database; all or none of one family."""
+        """Move the SST files of each family into the database, a few at a time.
+
+        rocksdict lets no other thread run meanwhile. So the files are synced before, which RocksDB
+        then has not to wait for, and many are moved by several calls.
+        """
         options = rocksdict.IngestExternalFileOptions()
         options.set_move_files(True)
         for family, paths in artifacts.items():
             # An artifact for a store that was set aside meanwhile is no trouble of this one.
             with classified_errors(self.path, missing=CoreError):
-                self._families[family].ingest_external_file(list(paths), options)
-                failpoint("store:ingest:family-moved")
+                sizes = {path: _synced_size(path) for path in paths}
+                for some in _slices(sizes):
+                    self._families[family].ingest_external_file(some, options)
+                    failpoint("store:ingest:family-moved")
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """Return the value of *key*, or ``None``."""
@@ -273,3 +281,33 @@ class RocksStore:
         except CoreError:
             if not self._interrupted:  # else it does not flush, and the log has what was written
                 raise
+
+
+def _slices(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield the files of *sizes*, so many together as have some MiB."""
+    some: list[str] = []
+    total = 0
+    for path, size in sizes.items():
+        if some and total + size > _INGESTED_BYTES:
+            yield some
+            some, total = [], 0
+        some.append(path)
+        total += size
+    if some:
+        yield some
+
+
+def _synced_size(path: str) -> int:
+    """Have the file *path* on disk, and return its size in bytes.
+
+    :raises CoreError: it is not there.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise CoreError(f"{path}: {error.strerror}", "see whether somebody deleted it") from error
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)

@@ -61,8 +61,10 @@ async def pids(pool: ParserPool) -> list[int]:
 
 
 @asynccontextmanager
-async def running(size: int, *, stall_seconds: float = STALL_SECONDS) -> AsyncIterator[ParserPool]:
-    server = ForkServer()
+async def running(
+    size: int, *, niceness: int = 0, stall_seconds: float = STALL_SECONDS
+) -> AsyncIterator[ParserPool]:
+    server = ForkServer(niceness)
     pool = ParserPool(size, server, stall_seconds=stall_seconds)
     async with anyio.create_task_group() as tasks:
         await pool.start(tasks)
@@ -72,6 +74,16 @@ async def running(size: int, *, stall_seconds: float = STALL_SECONDS) -> AsyncIt
             with anyio.CancelScope(shield=True):
                 await pool.stop()
             server.end()
+
+
+async def test_workers_give_way_to_whoever_started_them_if_told(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a.pfw", 5)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    for niceness in (0, 5):
+        async with running(1, niceness=niceness) as pool:
+            await pool.mailbox.ask(job_for(tmp_path, "a.pfw"))  # it has begun then
+            (pid,) = await pids(pool)
+            assert os.getpriority(os.PRIO_PROCESS, pid) == own + niceness
 
 
 async def test_a_worker_answers_what_the_same_job_gives_in_this_process(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dftindexd.index.errors import CoreError, StoreReadOnlyError
 from dftindexd.index.model import Row
 from dftindexd.index.store import sst
 from dftindexd.index.store.layout import CHUNK_STATS, MANIFEST
-from dftindexd.index.store.rocks import RocksStore
+from dftindexd.index.store.rocks import RocksStore, _slices
 from dftindexd.index.store.sst import SstSink, remove_ssts, write_ssts
 from tests.index.store.commits import rows_of
 
@@ -124,3 +124,18 @@ def test_the_files_of_a_dead_worker_are_removed_and_no_others(tmp_path: Path) ->
     remove_ssts(str(tmp_path), "dead")
     assert {name.partition(".")[0] for name in os.listdir(tmp_path)} == {"alive-0"}
     remove_ssts(str(tmp_path / "missing"), "dead")
+
+
+def test_large_files_are_moved_one_by_one_and_small_ones_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of(*range(1, 6))
+    paths = [
+        write_ssts(rows_of(number), str(tmp_path), f"{number}")[MANIFEST] for number in range(1, 6)
+    ]
+    size = os.path.getsize(paths[0])
+    assert list(_slices(dict.fromkeys(paths, size))) == [paths]
+    monkeypatch.setattr("dftindexd.index.store.rocks._INGESTED_BYTES", 2 * size)
+    assert list(_slices(dict.fromkeys(paths, size))) == [paths[:2], paths[2:4], paths[4:]]
+    assert list(_slices(dict.fromkeys(paths, 9 * size))) == [[path] for path in paths]
+    assert _ingested(tmp_path, {MANIFEST: tuple(paths)}) == _of_manifest(rows)
