@@ -24,6 +24,7 @@ BENCHMARKS = {
     "queries": ("queries",),
     "one_more": ("one_more",),
     "random_read": ("random_read",),
+    "visible": ("visible",),
 }
 PAGE = REPOSITORY / "docs" / "performance.md"
 

@@ -19,6 +19,7 @@ from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.server import ArrowAnswer
+from dftindexd.daemon.status_line import status_line
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
     changes_table,
@@ -30,7 +31,6 @@ from dftindexd.daemon.tables import (
     root_status,
     trace_problems,
 )
-from dftindexd.daemon.status_line import status_line
 from dftindexd.daemon.tail import tail
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.requests import (
