@@ -25,6 +25,7 @@ BENCHMARKS = {
     "one_more": ("one_more",),
     "random_read": ("random_read",),
     "loop_lag": ("loop_lag",),
+    "visible": ("visible",),
 }
 PAGE = REPOSITORY / "docs" / "performance.md"
 

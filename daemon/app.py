@@ -21,6 +21,7 @@ from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.scheduler import RootOptions
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.notify import is_managed, notify
+from dftindexd.daemon.open_files import raise_open_files
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.server import IpcServer
 from dftindexd.daemon.service import DaemonService
@@ -75,6 +76,7 @@ async def run_daemon(options: RunOptions) -> None:
         stall_seconds=options.stall_seconds,
         root=options.root,
     )
+    _log.debug("open_files", most=raise_open_files())
     with socket_lock(options.socket) as lock:
         await _run_locked(options, engine_options, lock)
     _log.info("daemon_ended")

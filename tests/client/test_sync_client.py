@@ -31,6 +31,7 @@ MIRRORED = [
     "aggregation",
     "backup",
     "compact",
+    "events",
     "fetch",
     "explain",
     "index",

@@ -14,20 +14,26 @@ from tests.end_to_end.tracing import announced, end_of, traced, traces_in
 def test_a_trace_is_answered_while_it_grows_and_whole_when_it_ended(
     module_daemon: Daemon, directory: Path, plain: bool
 ) -> None:
-    with traced(directory, seconds=3.0, plain=plain) as program:
-        until(lambda: module_daemon.events(directory) > 0, "events of a running program")
+    with (
+        module_daemon.client.events(directory) as told,
+        traced(directory, seconds=3.0, plain=plain) as program,
+    ):
+        first = next(event for event in told if event.kind == "grew" and event.events)
+        assert module_daemon.events(directory) >= first.events > 0
         rows = rows_of(module_daemon.run("list", directory, "--json"))
         assert program.poll() is None
         assert [row["state"] for row in rows] == ["growing"]
-        assert rows[0]["events"] > 0
+        assert rows[0]["events"] >= first.events
         end_of(program)
+        last = next(event for event in told if event.ending == "end")
     rows_of(module_daemon.run("sync", directory, "--json"))
     (trace,) = traces_in(directory)
     counts = rows_of(module_daemon.run("agg", directory, "--json"))
     assert sum(row["count"] for row in counts) == announced(trace) == events_in(trace)
     (row,) = rows_of(module_daemon.run("list", directory, "--json"))
     assert (row["path"], row["state"], row["ending"]) == (str(trace), "indexed", "end")
-    assert row["bad_lines"] == 0
+    assert (row["bad_lines"], row["reason"]) == (0, "")
+    assert (last.path, last.ending, last.events) == (str(trace), "end", row["events"])
     roots = module_daemon.client.status().roots
     root = next(root for root in roots if str(directory).startswith(root.root))
     assert root.fast_lines >= 0.99 * root.valid_lines > 0
