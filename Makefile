@@ -12,6 +12,7 @@ ROOMS := src/dftindexd actors client compat daemon index protocol
 MINORS := 11 12 13
 PYTEST_ARGS ?=
 CRASH_CYCLES ?= 200
+DISK_HISTORIES ?= 100
 FUZZ_EXAMPLES ?= 2000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -74,6 +75,11 @@ fuzz: install ## run the fuzz tests with FUZZ_EXAMPLES examples each
 .PHONY: crash
 crash: install ## kill the daemon CRASH_CYCLES times at random moments, and look for what is lost
 	@DFTINDEXD_TEST_CRASH_CYCLES=$(CRASH_CYCLES) $(BIN)/pytest --quiet -s -m crash --timeout=0
+
+.PHONY: disk
+disk: install ## change directories at random DISK_HISTORIES times, and hold each index against a cold one
+	@DFTINDEXD_TEST_HISTORIES=$(DISK_HISTORIES) DFTINDEXD_TEST_BURST=20000 \
+	  $(BIN)/pytest --quiet -m disk --timeout=0
 
 .PHONY: stress
 stress: install ## run the tests of hostile traces at their full sizes (takes minutes)

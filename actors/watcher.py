@@ -89,7 +89,9 @@ class Watcher(Actor):
         if not self._local:
             return
         self._inode = _inode(self._root)
-        if self._inode is not None:
+        if self._inode is None:
+            await self._scheduler.tell(Hint())
+        else:
             self._children.start(self._watch, f"{self.name}:watch", context.mailbox)
 
     async def _watch(self) -> None:

@@ -173,7 +173,7 @@ async def test_without_room_for_watches_the_root_is_polled_until_there_is(
             assert watch.state.backend == "poll"
             assert watch.state.interval == 5.0
             assert f"fs.inotify.max_user_{name}" in watch.state.reason
-            with limited(limit, 1000):
+            with limited(limit, 100_000):
                 while watch.state.reason:
                     await watch.in_place()
                 assert watch.state.backend == "inotify"

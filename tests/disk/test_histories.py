@@ -27,7 +27,7 @@ from tests.disk.kernel_limits import QUEUE, limited
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
 
-_HISTORIES = int(os.environ.get("DFTINDEXD_TEST_HISTORIES", "4"))
+_HISTORIES = int(os.environ.get("DFTINDEXD_TEST_HISTORIES", "3"))
 _SEED = int(os.environ.get("DFTINDEXD_TEST_HISTORY_SEED", "0"))
 _LIVES, _SYNCS, _MOST_STEPS = 3, 6, 12
 _NEVER = 1e9

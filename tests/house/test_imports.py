@@ -13,7 +13,7 @@ from .checkout import ROOT
 #: What only the daemon needs; the client must do without.
 OF_THE_DAEMON = (
     *("datafusion", "rpds", "isal", "llvmlite", "numba", "rocksdict", "structlog"),
-    *("uvloop", "watchfiles"),
+    "uvloop",
 )
 
 

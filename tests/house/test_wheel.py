@@ -20,10 +20,7 @@ pytestmark = pytest.mark.slow
 
 NEEDED_SETUPTOOLS = (77,)
 #: Compiled packages that must have wheels for the Python after the newest that tests run on.
-COMPILED = (
-    *("isal", "msgspec", "numba", "numpy", "pyarrow", "rocksdict", "rpds-py", "uvloop"),
-    "watchfiles",
-)
+COMPILED = (*("isal", "msgspec", "numba", "numpy", "pyarrow", "rocksdict", "rpds-py", "uvloop"),)
 
 
 @pytest.fixture(scope="module")
