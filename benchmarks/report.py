@@ -22,6 +22,7 @@ BENCHMARKS = {
     "real": ("real",),
     "growth": ("growth",),
     "queries": ("queries",),
+    "client_rows": ("client_rows",),
     "one_more": ("one_more",),
     "random_read": ("random_read",),
     "loop_lag": ("loop_lag",),

@@ -19,6 +19,7 @@ from dftindexd import __version__
 from dftindexd.client.backup import free_place, take_over
 from dftindexd.client.connection import Connection, Exchange
 from dftindexd.client.events import events_of
+from dftindexd.client.pool import ConnectionPool, Lent
 from dftindexd.client.reading import AsyncReading
 from dftindexd.client.results import Answer, Backup, read_tables
 from dftindexd.client.streams import AnswerStream
@@ -105,9 +106,10 @@ _IDEMPOTENT = (
 class AsyncClient(AsyncReading):
     """A client for anyio programs: ``async with AsyncClient() as client: ...``.
 
-    Any number of tasks may use it at once over its one connection. A connection that broke is
-    opened anew by the next request; a request in flight when it breaks fails with
-    :class:`ConnectionLostError`, unless asking again changes nothing and a daemon answers at once.
+    Any number of tasks may use it at once: they share one connection, or a few where very many
+    requests are in flight. A connection that broke is opened anew by the next request; a request in
+    flight when it breaks fails with :class:`ConnectionLostError`, unless asking again changes
+    nothing and a daemon answers at once.
 
     Args:
         socket: the daemon's socket; ``protocol.paths`` says where it is looked for else.
@@ -121,8 +123,7 @@ class AsyncClient(AsyncReading):
         self._socket = socket
         self._timeout = timeout
         self._pid = os.getpid()
-        self._connecting = anyio.Lock()
-        self._connection: Connection | None = None
+        self._pool: ConnectionPool | None = None
         self._tasks: TaskGroup | None = None
 
     @classmethod
@@ -136,7 +137,8 @@ class AsyncClient(AsyncReading):
         connection = await self._open()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        self._adopt(connection, self._tasks)
+        self._pool = ConnectionPool(self._open, self._tasks)
+        self._pool.add(connection)
         return self
 
     async def __aexit__(
@@ -155,9 +157,9 @@ class AsyncClient(AsyncReading):
     @property
     def daemon(self) -> HelloResult:
         """What the daemon said of itself when it was last connected to."""
-        if self._connection is None:
+        if self._pool is None:
             raise _closed()
-        return self._connection.daemon
+        return self._pool.daemon
 
     async def request(self, request: Request[R], *, timeout: Timeout = UNSET) -> R:
         """Send any request of the protocol that is answered by one message."""
@@ -335,40 +337,32 @@ class AsyncClient(AsyncReading):
         """Send *request* and wait for its reply; connect anew where that is safe."""
         request, seconds = _absolute(request), self._seconds(timeout)
         repeatable = isinstance(request, _IDEMPOTENT)
-        before = self._connection
-        connection = await self._live_connection()
+        lent = await self._lend()
         try:
-            return await _ask_once(connection, request, seconds)
+            return await _ask_once(lent.connection, request, seconds)
         except ConnectionLostError as lost:
             # Only a connection from before this request may have been about to break.
-            if connection is not before or not repeatable:
+            if lent.fresh or not repeatable:
                 raise
             try:
-                connection = await self._live_connection()
+                lent = await self._lend()
             except DaemonUnreachableError:
                 raise lost from None
-        return await _ask_once(connection, request, seconds)
+        return await _ask_once(lent.connection, request, seconds)
 
-    async def _live_connection(self) -> Connection:
+    async def _lend(self) -> Lent:
         if os.getpid() != self._pid:
             raise UseAfterForkError(
                 f"this client was opened by process {self._pid}", "open another after the fork"
             )
-        async with self._connecting:
-            if self._tasks is None or self._connection is None:
-                raise _closed()
-            if self._connection.is_lost:
-                self._adopt(await self._open(), self._tasks)
-            return self._connection
+        if self._tasks is None or self._pool is None:
+            raise _closed()
+        return await self._pool.lend()
 
     async def _open(self) -> Connection:
         return await Connection.open(
             self._socket, client=f"dftindexd {__version__}", timeout=self._timeout
         )
-
-    def _adopt(self, connection: Connection, tasks: TaskGroup) -> None:
-        self._connection = connection
-        tasks.start_soon(connection.run)
 
 
 async def _ask_once(

@@ -94,6 +94,11 @@ class Connection:
         """Whether the connection has ended."""
         return self._lost is not None
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for their answers."""
+        return len(self._exchanges)
+
     def lost_error(self) -> DftIndexError:
         """Return a new error that says why the connection ended."""
         lost = self._lost or ConnectionLostError(f"the connection to {self.path} was closed")

@@ -98,7 +98,7 @@ class BlockingAnswerStream:
 
 
 class Client(BlockingReading):
-    """A blocking client; any number of threads may share it over its one connection."""
+    """A blocking client; any number of threads may share it, as tasks an :class:`AsyncClient`."""
 
     def __init__(
         self, socket: AnyPath | None = None, *, timeout: float | None = DEFAULT_TIMEOUT

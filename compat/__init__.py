@@ -1,12 +1,14 @@
 """The API of dftracer-utils over our own index: ``from dftindexd import compat as dftracer_utils``.
 
-The index lies in a store of ours, never in ``<dir>/.dftindex``. docs/differences.md says where
+Where a daemon serves the traces it is asked; else the index lies in a store of this process's own,
+never in ``<dir>/.dftindex``. docs/differences.md says where
 answers differ from dftracer-utils 0.0.12 on purpose.
 """
 
 from __future__ import annotations
 
-from dftindexd.compat.capsule import ArrowBatch
+from dftindexd.compat.aggregator import AggregatorUtility
+from dftindexd.compat.capsule import ArrowBatch, ArrowTable
 from dftindexd.compat.checkpoints import CheckpointIndexer, IndexerCheckpoint
 from dftindexd.compat.config import AggregationConfig, IndexStatus
 from dftindexd.compat.errors import (
@@ -22,11 +24,20 @@ from dftindexd.compat.errors import (
     DFTUtilsReaderError,
     DFTUtilsValueError,
 )
+from dftindexd.compat.expressions import Expr, Field
 from dftindexd.compat.indexer import Indexer
+from dftindexd.compat.runtime import (
+    Runtime,
+    TaskHandle,
+    get_default_runtime,
+    set_default_runtime,
+)
 
 __all__ = (
     "AggregationConfig",
+    "AggregatorUtility",
     "ArrowBatch",
+    "ArrowTable",
     "CheckpointIndexer",
     "DFTUtilsAggregationError",
     "DFTUtilsCompressionError",
@@ -39,7 +50,13 @@ __all__ = (
     "DFTUtilsQueryError",
     "DFTUtilsReaderError",
     "DFTUtilsValueError",
+    "Expr",
+    "Field",
     "IndexStatus",
     "Indexer",
     "IndexerCheckpoint",
+    "Runtime",
+    "TaskHandle",
+    "get_default_runtime",
+    "set_default_runtime",
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
-__all__ = ("ArrowBatch", "batches_of")
+__all__ = ("ArrowBatch", "ArrowTable", "batches_of")
 
 
 class ArrowBatch:
@@ -31,11 +32,83 @@ class ArrowBatch:
         """Export the schema as a PyCapsule."""
         return self._batch.schema.__arrow_c_schema__()
 
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return self._batch.num_rows
+
+    @property
+    def num_columns(self) -> int:
+        """The number of columns."""
+        return self._batch.num_columns
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a ``pandas.DataFrame``; pandas has to be installed."""
+        return self._batch.to_pandas()
+
+    def to_polars(self) -> Any:
+        """Return the rows as a ``polars.DataFrame``; polars has to be installed."""
+        return _polars(self._batch)
+
     def __len__(self) -> int:
         return self._batch.num_rows
 
     def __repr__(self) -> str:
         return f"<ArrowBatch: {len(self)} rows of ({', '.join(self._batch.schema.names)})>"
+
+
+class ArrowTable:
+    """Batches of one schema that are one table: ``pyarrow.table(table)`` imports it."""
+
+    def __init__(self, batches: list[ArrowBatch]) -> None:
+        self._batches = batches
+
+    def _table(self) -> pa.Table:
+        if not self._batches:
+            return pa.table({})
+        return pa.Table.from_batches([pa.record_batch(batch) for batch in self._batches])
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export the rows as an Arrow C stream, in a PyCapsule."""
+        return self._table().__arrow_c_stream__(requested_schema)  # type: ignore[no-untyped-call]
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches."""
+        return len(self._batches)
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows in all batches."""
+        return sum(batch.num_rows for batch in self._batches)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no batches."""
+        return not self._batches
+
+    def batch(self, i: int) -> ArrowBatch:
+        """Return one batch."""
+        return self._batches[i]
+
+    def batches(self) -> Iterator[ArrowBatch]:
+        """Return the batches in order."""
+        return iter(self._batches)
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a ``pandas.DataFrame``; pandas has to be installed."""
+        return self._table().to_pandas()
+
+    def to_polars(self) -> Any:
+        """Return the rows as a ``polars.DataFrame``; polars has to be installed."""
+        return _polars(self._table())
+
+
+def _polars(rows: pa.RecordBatch | pa.Table) -> Any:
+    # Whoever does not use it need not have it.
+    from polars import from_arrow
+
+    return from_arrow(rows)
 
 
 def batches_of(table: pa.Table, batch_size: int) -> Iterator[ArrowBatch]:

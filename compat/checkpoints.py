@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from dftindexd.compat.errors import DFTUtilsIndexerError
+from dftindexd.compat.runtime import Runtime, checked_runtime
 
 if TYPE_CHECKING:
     from dftindexd.compat.config import IndexStatus
@@ -68,7 +69,7 @@ class CheckpointIndexer:
     :param force_rebuild: :meth:`build` parses also what is indexed already.
     :param build_bloom, build_manifest: build these tiers too.
     :raises DFTUtilsIndexerError: there is no such trace, or *checkpoint_size* is less than 1.
-    :raises TypeError: a path is not a ``str``, or *runtime* is given; there is none to choose yet.
+    :raises TypeError: a path is not a ``str``, or *runtime* is none; one trace has one parser.
     """
 
     def __init__(
@@ -79,12 +80,11 @@ class CheckpointIndexer:
         force_rebuild: bool = False,
         build_bloom: bool = False,
         build_manifest: bool = False,
-        runtime: None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         _check_str(gz_path, "gz_path")
         _check_str("" if index_path is None else index_path, "index_path")
-        if runtime is not None:
-            raise TypeError("runtime must be a Runtime instance or None")
+        checked_runtime(runtime)
         if checkpoint_size < 1:
             raise DFTUtilsIndexerError(
                 f"{_FAILED}: checkpoint_size must be at least 1, not {checkpoint_size}"

@@ -17,6 +17,7 @@ from dftindexd.compat.capsule import ArrowBatch, batches_of
 from dftindexd.compat.checkpoints import CheckpointIndexer
 from dftindexd.compat.config import AggregationConfig, IndexStatus
 from dftindexd.compat.errors import DFTUtilsError
+from dftindexd.compat.runtime import Runtime, checked_runtime
 
 if TYPE_CHECKING:
     from dftindexd.compat.access import Built
@@ -56,7 +57,8 @@ class Indexer:
     :param bloom_dimensions: arguments of events that have Bloom filters as well, part of what is
         required; ``name``, ``cat``, ``pid``, ``tid`` and the hashes always have them.
     :raises ValueError: neither *directory* nor a list of *files* is given, or a value is none.
-    :raises TypeError: *runtime* is given; there is none to choose yet.
+    :param runtime: its ``threads`` are the number of parser processes where *parallelism* is 0.
+    :raises TypeError: *runtime* is none.
     """
 
     def __init__(
@@ -75,14 +77,13 @@ class Indexer:
         checkpoint_size: int = 33554432,
         parallelism: int = 0,
         force_rebuild: bool = False,
-        runtime: None = None,
+        runtime: Runtime | None = None,
         bloom_dimensions: list[str] | None = None,
         io_cat_table: Literal["analyzer", "0.0.12"] = "analyzer",
     ) -> None:
         if not directory and not (isinstance(files, list) and files):
             raise ValueError("At least one of 'directory' or 'files' must be provided")
-        if runtime is not None:
-            raise TypeError("runtime must be a Runtime instance or None")
+        chosen = checked_runtime(runtime)
         if checkpoint_size < 1:
             raise ValueError(f"checkpoint_size must be at least 1, not {checkpoint_size}")
         if parallelism < 0:
@@ -101,7 +102,7 @@ class Indexer:
         self.require_bloom = require_bloom
         self.require_manifest = require_manifest
         self.checkpoint_size = checkpoint_size
-        self.parallelism = parallelism
+        self.parallelism = parallelism or (chosen.threads if chosen is not None else 0)
         self.force_rebuild = force_rebuild
         self.aggregation: AggregationConfig | None = None
         if isinstance(require_aggregation, AggregationConfig):
@@ -124,6 +125,11 @@ class Indexer:
 
     def close(self) -> None:
         """Do nothing: between calls an indexer holds nothing that could be released."""
+
+    @property
+    def aggregation_config(self) -> AggregationConfig | None:
+        """How the aggregation is built, ``None`` without one."""
+        return self.aggregation
 
     # -- building -----------------------------------------------------------------------------
 

@@ -198,6 +198,21 @@ async def test_sixty_four_tasks_share_one_connection(socket_path: str) -> None:
     assert sorted(lengths) == [number * 700 for number in range(64)]
 
 
+async def test_more_requests_than_one_connection_takes_get_another(socket_path: str) -> None:
+    service = EchoService()
+    async with serving(socket_path, service) as server, AsyncClient(socket_path) as client:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(300):
+                tasks.start_soon(client.wait)
+            await service.until_waiting(300)
+            assert server.connections == 3
+            assert len(await client.list("/rows-5")) == 5
+            tasks.cancel_scope.cancel()
+        await service.until_waiting(0)
+        assert (await client.ping()).ready
+    assert service.cancelled == 300
+
+
 async def fails_to_wait(client: AsyncClient, error: type[DftIndexError], text: str) -> None:
     """Wait for what never comes, and fail as told."""
     with anyio.fail_after(20), pytest.raises(error, match=text):
