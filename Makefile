@@ -57,6 +57,10 @@ install: $(VENV)/installed ## set up .venv with dftindexd (editable) and all too
 demo: install ## see it work: a real traced program, indexed while it runs, and queried
 	@$(BIN)/dftindexd demo
 
+.PHONY: docs
+docs: install ## write docs/cli.md and docs/api.md from the code
+	@$(BIN)/python -m tests.docs.reference
+
 .PHONY: bench
 bench: install ## run every benchmark and write docs/performance.md
 	$(BIN)/python -m benchmarks.report

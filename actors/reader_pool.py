@@ -108,10 +108,12 @@ class _Reader:
 
 
 class ReaderPool:
-    """At most ``MOST_READERS`` readers at once; :meth:`close` ends those that are kept."""
+    """At most *most* readers at once, for which an answer waits as long as it has *patience*, in
+    seconds. :meth:`close` ends those that are kept."""
 
-    def __init__(self) -> None:
-        self._limit = anyio.CapacityLimiter(MOST_READERS)
+    def __init__(self, most: int = MOST_READERS, patience: float = _PATIENCE_SECONDS) -> None:
+        self._limit = anyio.CapacityLimiter(most)
+        self._patience = patience
         self._idle: list[_Reader] = []
         self._encoder = msgspec.msgpack.Encoder()
 
@@ -141,11 +143,12 @@ class ReaderPool:
             self._limit.release_on_behalf_of(slot)
 
     async def _take(self, slot: object) -> None:
-        with anyio.move_on_after(_PATIENCE_SECONDS):
+        with anyio.move_on_after(self._patience):
             await self._limit.acquire_on_behalf_of(slot)
             return
         raise BusyReadersError(
-            f"{MOST_READERS} answers read events already", "try again when one of them is done"
+            f"{self._limit.borrowed_tokens} answers read events already",
+            "try again when one of them is done",
         )
 
     def _idle_reader(self) -> _Reader | None:

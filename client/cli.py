@@ -7,6 +7,7 @@ only), 5 not found.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,6 +22,7 @@ from dftindexd.client.cli_base import EXIT_DEGRADED, EXIT_ERROR, cli
 from dftindexd.client.cli_base import Settings as _Settings
 from dftindexd.client.cli_base import meta as _meta
 from dftindexd.client.cli_base import verb as _verb
+from dftindexd.client.sync_client import Client
 from dftindexd.protocol.errors import DaemonUnreachableError
 from dftindexd.protocol.requests import ListRequest, TraceProblem, WantedBackend
 
@@ -31,18 +33,30 @@ OTHERS: Final = (cli_agg, cli_completion, cli_reading, cli_top)
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."
 _SINCE_HELP = "Only what changed after an earlier answer's generation, removed traces too."
+_POLL_SECONDS: Final = 0.1
 _timeout = click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after this long."
 )
 
 
 @_verb("ping")
-def ping(settings: _Settings) -> None:
+@click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Try again for this long until a daemon answers, as while one starts.",
+)
+def ping(settings: _Settings, patience: float) -> None:
     """Ask whether the daemon is well; exit code 4 if it is degraded.
 
-    Example: dftindexd-client ping && echo well
+    \b
+    Examples:
+      dftindexd-client ping && echo well
+      dftindexd-client ping --wait 30
     """
-    with settings.connect() as client:
+    with _connect_within(settings, patience) as client:
         result = client.ping()
     if settings.json:
         output.print_document(result)
@@ -68,6 +82,17 @@ def status(settings: _Settings) -> None:
     else:
         tables.print_status(result)
     _exit_if_degraded(result.degraded)
+
+
+def _connect_within(settings: _Settings, patience: float) -> Client:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return settings.connect()
+        except DaemonUnreachableError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
 
 
 def _exit_if_degraded(reasons: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 import click
 import pyarrow as pa
@@ -20,6 +20,8 @@ from dftindexd.protocol.requests import AggregationKind, AggregationRequest
 __all__ = ("agg",)
 
 _Format = Literal["table"] | files.Format
+#: So many events are read in a second or two.
+_FEW_OPERATIONS: Final = 50_000
 _OUT_HELP = "Write to FILE, which appears whole; its suffix is the format unless --format is given."
 _PLOT_HELP = "Draw bandwidth and operations over time: .png, .svg or .pdf. Needs dftindexd[plot]."
 
@@ -136,9 +138,20 @@ def _plot(settings: Settings, request: AggregationRequest, path: str) -> None:
     from dftindexd.client import plot
 
     drawing = plot.require_plotting(path)
-    with settings.connect() as client, client.stream(request) as stream:
-        output.print_head(stream.generation, stream.warnings, as_row=False)
-        activity = plot.activity_of(stream)
+    with settings.connect() as client:
+        with client.stream(request) as stream:
+            output.print_head(stream.generation, stream.warnings, as_row=False)
+            activity = plot.activity_of(stream)
+        # The two kinds of filters have different fields: one of rows is none of events.
+        is_all = request.query is None and request.kind == "events"
+        if is_all and activity.operations <= _FEW_OPERATIONS:
+            with client.read(
+                request.path,
+                query=plot.EVENT_QUERY,
+                columns=plot.EVENT_COLUMNS,
+                finished_only=request.finished_only,
+            ) as events:
+                activity = plot.activity_of_events(events, activity)
     with files.beside(path) as target:
         plot.draw(activity, request.path, target, drawing)
     if settings.json:

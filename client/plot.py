@@ -2,7 +2,8 @@
 
 A row of the aggregation says how many operations and bytes there were between its first start and
 its last end; they are spread evenly over that time. So the picture is as fine as the rows are, and
-its areas are exactly the totals. What has no time has no place in it and is told of below.
+its areas are exactly the totals. A short run has few rows, but also few events: these are drawn one
+by one. What has no time has no place in it and is told of above.
 
 matplotlib and numpy come with the extra ``plot`` and are imported when something is drawn.
 """
@@ -10,8 +11,9 @@ matplotlib and numpy come with the extra ``plot`` and are imported when somethin
 from __future__ import annotations
 
 import os
+import string
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -25,11 +27,27 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-__all__ = ("Activity", "Spans", "activity_of", "draw", "over_time", "require_plotting", "unit_of")
+__all__ = (
+    "EVENT_COLUMNS",
+    "EVENT_QUERY",
+    "Activity",
+    "Spans",
+    "activity_of",
+    "activity_of_events",
+    "draw",
+    "over_time",
+    "require_plotting",
+    "unit_of",
+)
+
+#: What is drawn of single events, and which of them are those that the aggregation counts.
+EVENT_COLUMNS: Final = ("cat", "name", "ts", "dur", "ret")
+EVENT_QUERY: Final = "ph not in ['M', 'C', 'A']"
 
 _FORMATS: Final = ("png", "svg", "pdf")
 _BINS: Final = 240
 _MICROSECOND: Final = 1e-6
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 #: Categories beyond these are drawn as one.
 _MOST_CATEGORIES: Final = 7
 _OTHERS: Final = "others"
@@ -60,11 +78,22 @@ class Spans:
 
 @dataclass
 class Activity:
-    """A run by category; ``untimed`` are operations without a time."""
+    """A run by category; ``untimed`` are operations without a time, ``transfers`` the functions,
+    each with its category, that moved bytes."""
 
     categories: dict[str, Spans] = field(default_factory=lambda: defaultdict(Spans))
     operations: int = 0
     untimed: int = 0
+    transfers: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, category: str, start: int, end: int, count: int, size: int) -> None:
+        """Add operations between two times in microseconds."""
+        spans = self.categories[category]
+        spans.starts.append(start * _MICROSECOND)
+        # At least a moment, so that it has an area.
+        spans.ends.append(max(end, start + 1) * _MICROSECOND)
+        spans.operations.append(count)
+        spans.bytes.append(size)
 
     @property
     def begin(self) -> float:
@@ -75,6 +104,11 @@ class Activity:
     def end(self) -> float:
         """When the last operation ended."""
         return max((max(one.ends) for one in self.categories.values()), default=0.0)
+
+    @property
+    def bytes(self) -> float:
+        """How many bytes were moved."""
+        return sum(sum(one.bytes) for one in self.categories.values())
 
     @property
     def seconds(self) -> float:
@@ -104,23 +138,39 @@ def require_plotting(path: str) -> str:
 def activity_of(batches: Iterable[pa.RecordBatch]) -> Activity:
     """Gather what rows of the aggregation, that are not grouped, say of time."""
     activity = Activity()
-    for batch in batches:
-        columns = (
-            batch.column(name).to_pylist()
-            for name in ("cat", "time_start", "time_end", "count", "size")
-        )
-        for category, start, end, count, size in zip(*columns, strict=True):
-            activity.operations += count
-            if start is None or end is None:
-                activity.untimed += count
-                continue
-            spans = activity.categories[category]
-            spans.starts.append(start * _MICROSECOND)
-            # At least a moment, so that it has an area.
-            spans.ends.append(max(end, start + 1) * _MICROSECOND)
-            spans.operations.append(count)
-            spans.bytes.append(size or 0)
+    columns = ("cat", "func_name", "time_start", "time_end", "count", "size")
+    for category, name, start, end, count, size in _rows(batches, columns):
+        activity.operations += count
+        if size is not None:
+            activity.transfers.add((category, name))
+        if start is None or end is None:
+            activity.untimed += count
+            continue
+        activity.add(category, start, end, count, size or 0)
     return activity
+
+
+def activity_of_events(batches: Iterable[pa.RecordBatch], rows: Activity) -> Activity:
+    """Gather the times of single events, with ``EVENT_COLUMNS``; *rows* are those of the
+    aggregation, which knows what moves bytes. It is *rows* again where the two do not have the same
+    operations and bytes: then the traces changed between the two."""
+    activity = Activity(transfers=rows.transfers)
+    for written, name, start, duration, size in _rows(batches, EVENT_COLUMNS):
+        # Categories of the aggregation are in lower case.
+        category = written.translate(_LOWER)
+        activity.operations += 1
+        if start is None:
+            activity.untimed += 1
+            continue
+        moved = size if (category, name) in rows.transfers and size is not None else 0
+        activity.add(category, start, start + (duration or 0), 1, max(moved, 0))
+    is_same = activity.operations == rows.operations and activity.bytes == rows.bytes
+    return activity if is_same else rows
+
+
+def _rows(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    for batch in batches:
+        yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
 
 
 def over_time(
@@ -239,10 +289,9 @@ def _label(name: str, spans: Spans) -> str:
 
 
 def _summary(activity: Activity) -> str:
-    size = sum(sum(spans.bytes) for spans in activity.categories.values())
     untimed = f", {activity.untimed:,} without a time" if activity.untimed else ""
     return (
-        f"{activity.operations:,} operations{untimed}, {_text(size, 'B')} in "
+        f"{activity.operations:,} operations{untimed}, {_text(activity.bytes, 'B')} in "
         f"{activity.seconds:,.3g} s"
     )
 

@@ -178,6 +178,17 @@ def test_a_degraded_daemon_is_exit_code_4_of_ping_and_status(
     assert run(daemon, "list", "/rows-1").exit_code == 0
 
 
+def test_ping_waits_for_a_daemon_that_starts(daemon: ThreadedDaemon) -> None:
+    daemon.stop()
+    command = [sys.executable, "-m", "dftindexd.client.cli", "--socket", daemon.path, "ping"]
+    with subprocess.Popen([*command, "--wait", "60"], cwd=REPOSITORY) as process:
+        daemon.start()
+        assert process.wait(timeout=60) == 0
+    daemon.stop()
+    assert run(daemon, "ping", "--wait", "0.1").exit_code == 3
+    daemon.start()
+
+
 def test_version_needs_no_daemon() -> None:
     result = CliRunner().invoke(cli, ["version", "--socket", "/nowhere/s", "--json"])
     assert (documents(result), result.exit_code) == ([{"client": __version__, "daemon": None}], 0)

@@ -17,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
-from dftindexd.client.plot import Activity, Spans, activity_of, draw, over_time, unit_of
+from dftindexd.client.plot import (
+    Activity,
+    Spans,
+    activity_of,
+    activity_of_events,
+    draw,
+    over_time,
+    unit_of,
+)
 from dftindexd.client.table_files import beside, format_of, write_batches
 from tests.client.conftest import REPOSITORY
 from tests.client.echo_daemon import ThreadedDaemon
@@ -154,12 +162,49 @@ def test_amounts_are_spread_evenly_from_start_to_end() -> None:
     assert over_time([0.5, 1.0], [1.5, 4.0], [10.0, 30.0], edges).tolist() == [5.0, 15.0, 10.0]
 
 
+def _row(
+    category: str, name: str, start: int | None, end: int | None, count: int, size: int | None
+) -> dict[str, Any]:
+    times = {"time_start": start, "time_end": end}
+    return {"cat": category, "func_name": name, **times, "count": count, "size": size}
+
+
+def _event(category: str, name: str, ts: int | None, dur: int, ret: int | None) -> dict[str, Any]:
+    return {"cat": category, "name": name, "ts": ts, "dur": dur, "ret": ret}
+
+
+def test_few_events_are_drawn_one_by_one_if_they_add_up_to_the_rows() -> None:
+    rows = activity_of(
+        [
+            pa.RecordBatch.from_pylist(
+                [
+                    _row("posix", "read", 0, 900, 3, 4),
+                    _row("posix", "open64", 0, 900, 1, None),
+                    _row("posix", "close", None, None, 1, None),
+                ]
+            )
+        ]
+    )
+    events = [
+        _event("POSIX", "read", 100, 50, 4),
+        _event("POSIX", "read", 200, 50, -1),
+        _event("POSIX", "read", 300, 50, None),
+        _event("POSIX", "open64", 0, 10, 3),
+        _event("POSIX", "close", None, 10, 0),
+    ]
+    drawn = activity_of_events([pa.RecordBatch.from_pylist(events)], rows)
+    assert drawn.categories["posix"].bytes == [4, 0, 0, 0]
+    assert drawn.categories["posix"].starts == pytest.approx([1e-4, 2e-4, 3e-4, 0])
+    assert (drawn.operations, drawn.untimed) == (5, 1)
+    assert activity_of_events([pa.RecordBatch.from_pylist(events[1:])], rows) is rows
+
+
 def test_operations_without_a_time_are_counted_and_not_drawn() -> None:
     batch = pa.RecordBatch.from_pylist(
         [
-            {"cat": "posix", "time_start": 10, "time_end": 1_000_010, "count": 4, "size": 8},
-            {"cat": "app", "time_start": 5, "time_end": 5, "count": 1, "size": None},
-            {"cat": "app", "time_start": None, "time_end": None, "count": 3, "size": None},
+            _row("posix", "read", 10, 1_000_010, 4, 8),
+            _row("app", "step", 5, 5, 1, None),
+            _row("app", "step", None, None, 3, None),
         ]
     )
     activity = activity_of([batch])

@@ -47,9 +47,9 @@ def test_explanations_of_many_traces_add_up_and_the_most_read_come_first() -> No
     ]
     for trace in traces:
         trace.skipped = {"bloom name and manifest cat": 1, "bounds ts": 1}
-    told = explained(traces, b"/root", 7)
+    told = explained(traces, b"/traces", 7)
     assert (told.traces, told.chunks, told.read) == (150, 11475, 11175)
     assert (told.text_bytes, told.read_bytes) == (1500, 7)
     assert told.tiers == {"bloom": 150, "statistics": 150}
-    assert [detail.path for detail in told.details[:2]] == ["/root/t149", "/root/t148"]
+    assert [detail.path for detail in told.details[:2]] == ["/traces/t149", "/traces/t148"]
     assert len(told.details) == 100

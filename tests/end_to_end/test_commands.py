@@ -28,6 +28,9 @@ def _error_line(text: str) -> str:
         ("index", ".", "--wait"),
         ("sync",),
         ("wait", "--timeout", "20"),
+        ("explain", ".", "--query", "name == 'read'"),
+        ("top",),
+        ("completion", "zsh"),
         ("unwatch", "."),
     ],
     ids=lambda arguments: arguments[0],
@@ -48,7 +51,7 @@ def test_a_verb_prints_one_json_document_and_succeeds(
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("verb", ["list", "agg"])
+@pytest.mark.parametrize("verb", ["list", "agg", "read"])
 def test_rows_are_one_object_a_line_and_the_generation_goes_to_standard_error(
     module_daemon: Daemon, directory: Path, verb: str
 ) -> None:
@@ -115,7 +118,10 @@ def test_a_wrong_command_line_has_status_2(
     assert done.stderr.startswith("Usage: ")
 
 
-@pytest.mark.parametrize("verb", ["list", "agg", "sync", "wait", "unwatch", "index", "watch"])
+@pytest.mark.parametrize(
+    "verb",
+    ["list", "agg", "sync", "wait", "unwatch", "index", "watch", "read", "explain"],
+)
 def test_a_path_that_is_not_there_has_status_5(
     module_daemon: Daemon, tmp_path: Path, verb: str
 ) -> None:
@@ -151,6 +157,10 @@ def test_a_path_of_any_bytes_is_watched_listed_and_answered(daemon: Daemon) -> N
     (row,) = rows_of(daemon.run("list", "--json"))
     assert row["events"] == 7
     assert daemon.run("list").returncode == 0
+    read = rows_of(daemon.run("read", daemon.traces, "--json", "--columns", "trace,line"))
+    assert [(event["trace"], event["line"]) for event in read] == [
+        (row["path"], number) for number in range(7)
+    ]
     by_name = daemon.run("list", os.fsdecode(folder))
     assert by_name.returncode == 1
     assert "name a directory above it" in _error_line(by_name.stderr)

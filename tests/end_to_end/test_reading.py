@@ -202,6 +202,28 @@ async def test_an_asynchronous_client_reads_and_explains(
         assert (await client.explain(large, lines=(1, 3))).read == 1
 
 
+def test_many_small_traces_are_read_in_several_parts_and_none_is_lost(
+    module_daemon: Daemon, directory: Path
+) -> None:
+    for number in range(300):
+        write_trace(directory / f"{number:03}.pfw", 1, first=number + 1)
+    module_daemon.client.sync(directory)
+    rows = _read(module_daemon, directory, columns=["ts"])
+    assert [row["ts"] for row in rows] == [_FIRST_TS + 10 * number for number in range(1, 301)]
+    told = module_daemon.client.explain(directory)
+    assert (told.traces, told.chunks, told.read, len(told.details)) == (300, 300, 300, 100)
+
+
+def test_raw_lines_on_the_command_line_are_those_of_the_trace(
+    module_daemon: Daemon, directory: Path
+) -> None:
+    trace = directory / "t.pfw.gz"
+    write_trace(trace, 30)
+    module_daemon.client.sync(directory)
+    done = module_daemon.run("read", trace, "--raw", "--lines", "10:12")
+    assert done.stdout.encode() == b"".join(event_lines(30).splitlines(keepends=True)[10:12])
+
+
 def test_a_trace_that_was_replaced_is_never_read_as_it_was(tmp_path: Path) -> None:
     with running_daemon(tmp_path) as daemon:
         trace = daemon.traces / "t.pfw"

@@ -1,0 +1,67 @@
+"""The pages for users do what they say: their blocks are run, and the written ones up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.docs.pages import Home, blocks_of, python_script, shell_script
+from tests.docs.reference import DOCS, PAGES
+from tests.end_to_end.made_traces import write_trace
+from tests.end_to_end.running import running_daemon
+
+README = DOCS.parent / "README.md"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """The home directory of somebody who reads our pages."""
+    return Home(tmp_path / "home")
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_a_page_that_is_written_from_the_code_is_up_to_date(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), "run make docs"
+
+
+def test_the_first_page_leads_from_an_installation_to_a_picture(home: Home) -> None:
+    """All blocks up to the commands are run, but the installation itself."""
+    page = README.read_text()
+    blocks = blocks_of(page[: page.index("## Commands")])
+    assert [block.kind for block in blocks].count("sh") == 1
+    assert "[daemon,plot]" in next(one.text for one in blocks if one.kind == "sh not-run")
+    run = home.path / "traces" / "run1"
+    run.mkdir(parents=True)
+    for number in range(3):
+        write_trace(run / f"app-{number}.pfw.gz", 500)
+    # The last block is for those who have no daemon.
+    script = shell_script(blocks[:-1]) + "dftindexd-client stop\nwait\n"
+    script += shell_script(blocks[-1:]).replace("/scratch/traces", str(home.path / "traces"))
+    home.run("bash", "-s", text=script)
+    assert (home.path / "run1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_quick_start_leads_from_a_program_to_a_picture(home: Home) -> None:
+    blocks = blocks_of((DOCS / "quickstart.md").read_text())
+    assert {block.kind for block in blocks} == {"sh", "sh not-run", "python"}
+    done = home.run("bash", "-s", text=shell_script(blocks) + "wait\n")
+    assert (home.path / "run1.png").read_bytes().startswith(b"\x89PNG")
+    rows = pq.read_table(home.path / "run1.parquet").to_pylist()
+    written = sum(row["size"] for row in rows if row["func_name"] == "write")
+    assert written >= 60_000_000
+    assert "0 of 1 chunks are read" in done.stdout
+
+
+def test_the_tour_prints_what_it_says(home: Home) -> None:
+    blocks = blocks_of((DOCS / "tour.md").read_text())
+    mark = "== end of block =="
+    folder = home.path / "daemon"
+    folder.mkdir()
+    with running_daemon(folder) as daemon:
+        home.environment["DFTINDEXD_SOCKET"] = str(daemon.socket)
+        done = home.run("python", "-", text=python_script(blocks, mark))
+    printed = [part.strip() for part in done.stdout.split(mark)[:-1]]
+    assert printed == [block.text.strip() for block in blocks if block.kind == "text"]
+    assert len(printed) == sum(block.kind == "python" for block in blocks)
