@@ -18,6 +18,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import msgspec
+from rpds import HashTrieMap
 
 from dftindexd.actors.actor import Actor, ActorContext
 from dftindexd.actors.children import ChildFailed, Children
@@ -341,7 +342,10 @@ class RootScheduler(Actor):
             self._give_up_waiting(self._interrupted())
         if not self._handle.is_open or self._handle.condemned:
             return  # the next one may lack what this one had
-        for waiter in self._state.satisfied(self._handle.registry.traces):
+        registry = self._handle.registry
+        # To look for quarantined ones among very many traces takes a while.
+        told = registry.traces if registry.tally.quarantined else HashTrieMap()
+        for waiter in self._state.satisfied(told):
             self._tickets.pop(id(waiter)).settle()
 
     def _start(self, job: Job, mailbox: Mailbox) -> None:

@@ -18,7 +18,6 @@ from dftindexd.index.errors import StaleGenerationError
 from dftindexd.index.model import (
     Ending,
     FileStamp,
-    LineCounts,
     ParsedTrace,
     SegmentSummary,
     Tail,
@@ -107,8 +106,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, records: Iterable[TraceRecord]) -> Tally:
         """Return the tally of traces of which these are shown."""
-        indexed = growing = quarantined = events = 0
-        lines = LineCounts()
+        indexed = growing = quarantined = events = bad = ok = fast = 0
         for record in records:
             if record.quarantined:
                 quarantined += 1
@@ -117,15 +115,16 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 indexed += 1
             events += record.complete_events
-            lines += record.lines
+            lines = record.lines
+            bad, ok, fast = bad + lines.bad, ok + lines.ok, fast + lines.fast
         return cls(
             indexed=indexed,
             growing=growing,
             quarantined=quarantined,
             events=events,
-            bad_lines=lines.bad,
-            valid_lines=lines.ok,
-            fast_lines=lines.fast,
+            bad_lines=bad,
+            valid_lines=ok,
+            fast_lines=fast,
         )
 
     def after(self, gone: Tally, came: Tally) -> Tally:
