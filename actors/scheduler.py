@@ -18,6 +18,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import msgspec
+from rpds import HashTrieMap
 
 from dftindexd.actors.actor import Actor, ActorContext
 from dftindexd.actors.admission import Demand
@@ -349,7 +350,10 @@ class RootScheduler(Actor):
             self._give_up_waiting(interrupted(self._root, self._handle))
         if not self._handle.is_known or self._handle.condemned:
             return  # the next one may lack what this one had
-        for waiter in self._state.satisfied(self._handle.registry.traces):
+        registry = self._handle.registry
+        # To look for quarantined ones among very many traces takes a while.
+        told = registry.traces if registry.tally.quarantined else HashTrieMap()
+        for waiter in self._state.satisfied(told):
             self._tickets.pop(id(waiter)).settle()
 
     def _start(self, job: Job, slot: int, mailbox: Mailbox) -> None:

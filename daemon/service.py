@@ -30,7 +30,7 @@ from dftindexd.daemon.tables import (
     changes_table,
     directory_of,
     display,
-    list_table,
+    listing,
     root_reason,
     root_state,
     root_status,
@@ -111,7 +111,7 @@ class DaemonService:
             case UnwatchRequest():
                 return await self._unwatch(request)
             case ListRequest() | TailRequest():
-                return self._told(request)
+                return await self._told(request)
             case IndexRequest():
                 return await self._index(request)
             case WaitRequest() | SyncRequest():
@@ -210,25 +210,28 @@ class DaemonService:
         root = await self._engine.unwatch(request_path(request.path), purge=request.purge)
         return UnwatchResult(root=display(root.path), purged=request.purge)
 
-    def _told(self, request: ListRequest | TailRequest) -> ArrowAnswer:
+    async def _told(self, request: ListRequest | TailRequest) -> ArrowAnswer:
         if isinstance(request, ListRequest):
-            return self._list(request)
+            return await self._list(request)
         return tail(self._engine, b"" if request.path is None else request_path(request.path))
 
-    def _list(self, request: ListRequest) -> ArrowAnswer:
+    async def _list(self, request: ListRequest) -> ArrowAnswer:
         if request.path is not None:
             path = request_path(request.path)
             root = self._engine.root_of(path)
-            since = request.since
-            table = list_table(root, path) if since is None else changes_table(root, path, since)
-            return ArrowAnswer(_head(root.handle.registry.generation), table)
-        roots = list(self._engine.roots.values())
-        if request.since is not None:
+            if request.since is not None:
+                table = changes_table(root, path, request.since)
+                return ArrowAnswer(_head(root.handle.registry.generation), table)
+            listings = [listing(root, path)]
+        elif request.since is not None:
             raise InvalidArgumentError(
                 "each root has generations of its own", "name a directory with since"
             )
-        tables = [list_table(root, root.path, self._engine.inside(root)) for root in roots]
-        newest = max((root.handle.registry.generation for root in roots), default=0)
+        else:
+            roots = self._engine.roots.values()
+            listings = [listing(root, root.path, self._engine.inside(root)) for root in roots]
+        tables = [await anyio.to_thread.run_sync(table) for _, table in listings]
+        newest = max((generation for generation, _ in listings), default=0)
         return ArrowAnswer(
             _head(newest), pa.concat_tables(tables) if tables else LIST_SCHEMA.empty_table()
         )

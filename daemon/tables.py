@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from dftindexd.actors.store_state import store_state
 from dftindexd.index.endings import miscount
 from dftindexd.index.model import TraceRecord
 from dftindexd.index.store.aside import kept_aside
-from dftindexd.index.store.registry import changes_since
+from dftindexd.index.store.registry import changes_since, records_below
 from dftindexd.protocol.requests import RootStatus, TraceProblem
 
 __all__ = (
@@ -22,7 +22,7 @@ __all__ = (
     "damage_of",
     "directory_of",
     "display",
-    "list_table",
+    "listing",
     "root_reason",
     "root_state",
     "root_status",
@@ -88,24 +88,32 @@ def changes_table(root: Root, below: bytes, since: int) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["path"])), schema=LIST_SCHEMA)
 
 
-def list_table(root: Root, below: bytes, without: Sequence[bytes] = ()) -> pa.Table:
-    """Return one row for each trace at or below the absolute path *below*, but not below those
-    directories *without* which it is asked for, relative to the root."""
-    records = {record.path: record for record in root.records(below)}
+def listing(
+    root: Root, below: bytes, without: Sequence[bytes] = ()
+) -> tuple[int, Callable[[], pa.Table]]:
+    """Return the generation that is shown now, and what makes a table of it in any thread: one row
+    for each trace at or below the absolute path *below*, but not below those directories *without*
+    which it is asked for, relative to the root."""
+    registry, seen = root.handle.registry, list(root.state.seen)
+    damaged = root.handle.damage.reasons(registry.sets)
     relative = root.relative(below)
-    queued = (
-        path
-        for path in root.state.seen
-        if path not in records
-        and (not relative or path == relative or path.startswith(relative + b"/"))
-    )
-    damaged = root.handle.damage.reasons(root.handle.registry.sets)
-    rows = [
-        _row(root, path, records.get(path), damaged.get(path, ""))
-        for path in sorted([*records, *queued])
-        if not any(path.startswith(directory + b"/") for directory in without)
-    ]
-    return pa.Table.from_pylist(rows, schema=LIST_SCHEMA)
+
+    def table() -> pa.Table:
+        records = {record.path: record for record in records_below(registry, relative)}
+        queued = (
+            path
+            for path in seen
+            if path not in records
+            and (not relative or path == relative or path.startswith(relative + b"/"))
+        )
+        rows = [
+            _row(root, path, records.get(path), damaged.get(path, ""))
+            for path in sorted([*records, *queued])
+            if not any(path.startswith(directory + b"/") for directory in without)
+        ]
+        return pa.Table.from_pylist(rows, schema=LIST_SCHEMA)
+
+    return registry.generation, table
 
 
 def _row(root: Root, path: bytes, record: TraceRecord | None, damaged: str) -> dict[str, object]:

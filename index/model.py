@@ -275,9 +275,13 @@ class TraceRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def lines(self) -> LineCounts:
         """The line counts of all segments together."""
+        if len(self.segments) == 1:  # as nearly all traces of a large root have
+            return self.segments[0].lines
         return sum((segment.lines for segment in self.segments), LineCounts())
 
     @property
     def complete_events(self) -> int:
         """The number of complete events in all segments."""
+        if len(self.segments) == 1:
+            return self.segments[0].complete_events
         return sum(segment.complete_events for segment in self.segments)

@@ -20,7 +20,6 @@ from dftindexd.index.errors import StaleGenerationError
 from dftindexd.index.model import (
     Ending,
     FileStamp,
-    LineCounts,
     ParsedTrace,
     SegmentSummary,
     TierConfig,
@@ -108,9 +107,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, records: Iterable[TraceRecord]) -> Tally:
         """Return the tally of traces of which these are shown."""
-        growing = quarantined = events = 0
+        growing = quarantined = events = bad = ok = fast = 0
         endings: Counter[Ending] = Counter()
-        lines = LineCounts()
         for record in records:
             if record.quarantined:
                 quarantined += 1
@@ -119,7 +117,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 endings[record.ending] += 1
             events += record.complete_events
-            lines += record.lines
+            lines = record.lines
+            bad, ok, fast = bad + lines.bad, ok + lines.ok, fast + lines.fast
         return cls(
             indexed=endings.total(),
             silent=endings["silence"],
@@ -127,9 +126,9 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
             growing=growing,
             quarantined=quarantined,
             events=events,
-            bad_lines=lines.bad,
-            valid_lines=lines.ok,
-            fast_lines=lines.fast,
+            bad_lines=bad,
+            valid_lines=ok,
+            fast_lines=fast,
         )
 
     def after(self, gone: Tally, came: Tally) -> Tally:

@@ -18,8 +18,9 @@ PATHS = (
 )
 
 
-def shown(**rules: tuple[str, ...]) -> set[bytes]:
-    return {path for path in PATHS if TraceRules(**rules).shows(path)}
+def shown(*, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> set[bytes]:
+    rules = TraceRules(include=include, exclude=exclude)
+    return {path for path in PATHS if rules.shows(path)}
 
 
 @pytest.mark.parametrize(
