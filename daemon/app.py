@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 import anyio
 import anyio.abc
@@ -49,6 +52,7 @@ async def run_daemon(options: RunOptions) -> None:
     :raises BusyError: another daemon has the socket.
     :raises CoreError: a directory to watch cannot be.
     """
+    sys.meta_path.insert(0, _WithoutPandas())
     engine_options = EngineOptions(
         state_dir=options.state_dir,
         owner=f"dftindexd pid {os.getpid()}, socket {options.socket}",
@@ -58,6 +62,18 @@ async def run_daemon(options: RunOptions) -> None:
     with socket_lock(options.socket) as lock:
         await _run_locked(options, engine_options, lock)
     _log.info("daemon_ended")
+
+
+class _WithoutPandas(MetaPathFinder):
+    """Keeps pyarrow from importing pandas, which nothing here uses, in the midst of an answer.
+
+    It does so when it first takes an array of numpy's, if pandas is installed: for half a second.
+    """
+
+    def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> None:
+        """Refuse pandas; others look for all else."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("the daemon does without pandas", name=fullname)
 
 
 async def _run_locked(options: RunOptions, engine_options: EngineOptions, lock: int) -> None:
