@@ -20,6 +20,7 @@ from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
 from dftindexd.daemon.index_command import IndexOptions, index_paths
 from dftindexd.daemon.logs import configure_logs
+from dftindexd.daemon.without_pandas import refuse_pandas
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import (
     GREATEST_BLOOM_RATE,
@@ -233,6 +234,7 @@ def run(
             state_limit_bytes=None if state_limit is None else state_limit << 20,
         ),
     )
+    refuse_pandas()
     _run_loop(lambda: anyio.run(run_daemon, options, backend_options={"use_uvloop": True}))
 
 

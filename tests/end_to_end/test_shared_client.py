@@ -76,6 +76,14 @@ def test_sixty_four_tasks_share_one_client_without_a_wrong_answer(daemon: Daemon
     assert found == {number: 100 * (number % _RUNS + 1) for number in range(SHARED)}
 
 
+def test_no_answer_waits_for_the_import_of_pandas(daemon: Daemon) -> None:
+    _make_runs(daemon)
+    assert counted(daemon.client.aggregation(daemon.traces)) == 100 * sum(range(_RUNS + 1))
+    mapped = Path(f"/proc/{daemon.process.pid}/maps").read_text()
+    assert "pyarrow" in mapped
+    assert "pandas" not in mapped
+
+
 def test_a_killed_daemon_is_told_within_a_second_and_a_restart_survived(patient: Daemon) -> None:
     write_trace(patient.traces / "growing.pfw", 10)
     patient.client.sync()
