@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dftindexd.client.async_client import AsyncClient
 from dftindexd.client.events import EventIterator
 from dftindexd.index.failpoints import VARIABLE
 from dftindexd.protocol.errors import DftIndexError
@@ -24,10 +25,24 @@ _END = (
 )
 
 
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon that takes no silence for an end, however slow the machine."""
+    with running_daemon(tmp_path, "--settle", "600") as running:
+        yield running
+
+
 def write_ended(path: Path, count: int, *, announced: int | None = None) -> None:
     """Write a finished trace of *count* events, and the ``end`` event that announces them."""
     end = _END % (count if announced is None else announced)
-    path.write_bytes(gzip.compress(event_lines(count) + end, 1))
+    put(path, gzip.compress(event_lines(count) + end, 1))
+
+
+def put(path: Path, data: bytes) -> None:
+    """Have a trace come into being whole, so that no look finds it half written."""
+    aside = path.with_name("aside")
+    aside.write_bytes(data)
+    aside.rename(path)
 
 
 def up_to(events: EventIterator, kind: str, path: Path) -> list[IndexEvent]:
@@ -44,7 +59,7 @@ def up_to(events: EventIterator, kind: str, path: Path) -> list[IndexEvent]:
 def test_a_trace_is_told_of_from_its_coming_to_its_going(daemon: Daemon) -> None:
     trace = daemon.traces / "a.pfw.gz"
     with daemon.client.events(daemon.traces) as events:
-        write_trace(trace, 10)
+        put(trace, gzip.compress(event_lines(10), 1))
         grew = up_to(events, "grew", trace)
         assert [one.kind for one in grew] == ["queued", "parsing", "grew"]
         assert (grew[-1].events, grew[-1].ending) == (10, None)
@@ -72,6 +87,21 @@ def test_a_tail_of_a_directory_is_told_of_nothing_beside_it(daemon: Daemon) -> N
             if event.kind == "indexed":
                 break
     assert paths - {""} == {str(below / "a.pfw.gz")}
+
+
+@pytest.mark.anyio
+async def test_an_asynchronous_client_is_told_beside_its_other_requests(daemon: Daemon) -> None:
+    trace = daemon.traces / "a.pfw.gz"
+    async with AsyncClient(daemon.socket) as client, client.events(daemon.traces) as events:
+        write_ended(trace, 5)
+        kinds = []
+        async for event in events:
+            kinds += [event.kind] if event.path else []
+            if event.kind == "indexed":
+                break
+        answer = await client.aggregation(daemon.traces)
+    assert kinds == ["queued", "parsing", "indexed"]
+    assert sum(row["count"] for row in answer.to_pylist()) == event.events == 6
 
 
 def test_a_directory_that_no_root_holds_cannot_be_tailed(daemon: Daemon, tmp_path: Path) -> None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, counted, rows_of, running_daemon, until
 from tests.end_to_end.test_tail import write_ended
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon that takes no silence for an end, however slow the machine."""
+    with running_daemon(tmp_path, "--settle", "600") as running:
+        yield running
 
 
 def test_finished_only_is_the_answer_of_a_directory_without_the_unfinished_traces(
