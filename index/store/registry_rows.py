@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from dftindexd.index.errors import StoreDamagedError
-from dftindexd.index.model import TraceRecord
+from dftindexd.index.model import TierConfig, TraceRecord
 from dftindexd.index.store.layout import (
     AGGREGATION,
     DEFAULT,
@@ -53,13 +53,21 @@ GONE_PREFIX: Final = b"x"
 DROPPED: Final = struct.Struct(">QQ")
 
 
-def read_record(store: str, key: bytes, value: bytes) -> TraceRecord:
-    """Return the trace record at *key*.
+def read_record(
+    store: str, key: bytes, value: bytes, shared: TierConfig | None = None
+) -> TraceRecord:
+    """Return the trace record at *key*; where its tiers equal *shared*, it has that very object,
+    since hundreds of thousands would each have one of their own.
 
     :raises StoreDamagedError: it does not read back.
     """
     try:
-        return decode_record(value)
+        record = decode_record(value)
+        if record.tiers == shared:
+            msgspec.structs.force_setattr(record, "tiers", shared)
+        if record.final_facts == record.facts:
+            msgspec.structs.force_setattr(record, "final_facts", record.facts)
+        return record
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StoreDamagedError(
             f"{store}: the trace record {key.hex()} does not read back: {error}",

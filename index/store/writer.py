@@ -133,11 +133,12 @@ class StoreWriter:
             raise
 
     def _load(self) -> None:
+        shared = (self._wanted or TierConfig()).normal()
         self.registry = Registry.of(
             max(self._identity.first_generation, self._number(GENERATION)),
             max(1, self._number(NEXT_FILE_ID)),
             (
-                read_record(self.path, key, value)
+                read_record(self.path, key, value, shared)
                 for key, value in self.rocks.scan(DEFAULT, TRACE_PREFIX)
             ),
             self._wanted,
