@@ -103,8 +103,10 @@ class _Reader:
         code = await anyio.to_thread.run_sync(self._process.wait)
         return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
-    def kill(self) -> None:
-        self._process.kill()
+    async def kill(self) -> None:
+        # The end of a process takes its time.
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._process.kill)
 
 
 class ReaderPool:
@@ -129,7 +131,7 @@ class ReaderPool:
         reader: _Reader | None = None
         whole = False
         try:
-            reader = self._idle_reader() or _Reader()
+            reader = await self._idle_reader() or _Reader()
             async with aclosing(self._batches(reader, order, beat_seconds)) as batches:
                 async for batch in batches:
                     yield batch
@@ -139,7 +141,7 @@ class ReaderPool:
             raise CoreError(f"the process that read events {reason}", "ask again") from error
         finally:
             if reader is not None:
-                self._leave(reader, whole=whole)
+                await self._leave(reader, whole=whole)
             self._limit.release_on_behalf_of(slot)
 
     async def _take(self, slot: object) -> None:
@@ -151,12 +153,12 @@ class ReaderPool:
             "try again when one of them is done",
         )
 
-    def _idle_reader(self) -> _Reader | None:
+    async def _idle_reader(self) -> _Reader | None:
         while self._idle:
             reader = self._idle.pop()
             if reader.is_alive:
                 return reader
-            reader.kill()
+            await reader.kill()
         return None
 
     async def _batches(
@@ -171,13 +173,13 @@ class ReaderPool:
                 return
             yield batch
 
-    def _leave(self, reader: _Reader, *, whole: bool) -> None:
+    async def _leave(self, reader: _Reader, *, whole: bool) -> None:
         if whole and len(self._idle) < _MOST_IDLE:
             self._idle.append(reader)
             return
-        reader.kill()
+        await reader.kill()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the readers that are kept; nobody reads any more."""
         while self._idle:
-            self._idle.pop().kill()
+            await self._idle.pop().kill()

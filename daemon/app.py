@@ -97,7 +97,7 @@ async def _run_locked(options: RunOptions, engine_options: EngineOptions, lock: 
         notify("STOPPING=1")
         _log.info("daemon_stopping")
         tasks.cancel_scope.cancel()
-    service.close()
+    await service.close()
 
 
 async def _begin(

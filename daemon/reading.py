@@ -75,9 +75,9 @@ class EventAnswers:
         self._engine = engine
         self._readers = ReaderPool()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the processes that are kept."""
-        self._readers.close()
+        await self._readers.close()
 
     async def handle(self, request: ReadRequest | ExplainRequest) -> ArrowAnswer | ExplainResult:
         """Answer either kind of request.

@@ -97,9 +97,9 @@ class DaemonService:
         self._events = EventAnswers(engine)
         self._maintenance = Maintenance(engine)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what was kept for further requests; none is answered any more."""
-        self._events.close()
+        await self._events.close()
 
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""

@@ -73,7 +73,7 @@ async def test_a_reader_that_finished_is_used_again_and_one_that_died_is_not(
     assert _readers() - before == {first}
     _kill(first)
     assert await _lines(pool, order) == 20_000
-    pool.close()
+    await pool.close()
     assert _readers() == before
 
 
@@ -102,7 +102,7 @@ async def test_a_trace_that_went_or_changed_is_an_error_of_its_kind(tmp_path: Pa
     trace.mkdir()
     with pytest.raises(CoreError, match=r"t\.pfw cannot be read: not a regular file"):
         await _lines(pool, order)
-    pool.close()
+    await pool.close()
 
 
 async def test_an_answer_that_finds_no_reader_is_told_so(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_an_answer_that_finds_no_reader_is_told_so(tmp_path: Path) -> None
         with pytest.raises(BusyReadersError, match="1 answers read events already"):
             await _lines(pool, order)
     assert await _lines(pool, order) == 100_000
-    pool.close()
+    await pool.close()
 
 
 async def test_whoever_waits_is_told_that_it_goes_on(tmp_path: Path) -> None:
@@ -132,4 +132,4 @@ async def test_whoever_waits_is_told_that_it_goes_on(tmp_path: Path) -> None:
                     batch = pa.ipc.read_record_batch(pa.py_buffer(each), LINE_SCHEMA)
                     rows += batch.num_rows
     assert rows == 10
-    pool.close()
+    await pool.close()
