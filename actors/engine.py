@@ -25,7 +25,7 @@ from dftindexd.actors.log import get_log
 from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
 from dftindexd.actors.parser_pool import STALL_SECONDS, ParserPool
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import StateDir, WatchSettings
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor

@@ -20,8 +20,9 @@ from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.progress import Progress
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.root_state import RootState
-from dftindexd.actors.scheduler import RootOptions, RootScheduler
+from dftindexd.actors.scheduler import RootScheduler
 from dftindexd.actors.store import StoreActor
 from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor

@@ -28,7 +28,6 @@ from dftindexd.actors.dispatcher import Dispatcher, Turn
 from dftindexd.actors.errors import ActorEndedError
 from dftindexd.actors.events import RootEvents
 from dftindexd.actors.exit_status import ExitStatus
-from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.job_runner import JobOutcome, JobRunner
 from dftindexd.actors.jobs import Job
 from dftindexd.actors.log import get_log
@@ -38,19 +37,18 @@ from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.progress import Progress
 from dftindexd.actors.rebuilding import end_rebuilding
 from dftindexd.actors.repairing import interrupted, reclaim, repair, unreadable
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.root_state import RootState
-from dftindexd.actors.store_handle import RETENTION_SECONDS, StoreHandle
+from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.store_state import store_state
 from dftindexd.actors.tickets import Leave, Merge, Ticket
 from dftindexd.actors.watch_state import WatchState, seconds_to_next_look
 from dftindexd.actors.watcher import Hint
 from dftindexd.index.errors import CoreError, StoreReadOnlyError
-from dftindexd.index.model import TierConfig
 from dftindexd.index.scan import Scan, outermost_of, scan_tree
 from dftindexd.index.store.registry import Commit
-from dftindexd.index.trace_rules import TraceRules
 
-__all__ = ("RootOptions", "RootScheduler", "Ticket")
+__all__ = ("RootScheduler", "Ticket")
 
 _log = get_log(__name__)
 
@@ -58,29 +56,6 @@ _TICK_SECONDS = 0.25
 _RETRY_SECONDS = 2.0
 #: More hinted paths than this at once are looked at by one walk of the whole tree.
 _MOST_HINTED_PATHS = 1000
-
-
-class RootOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How one root is indexed; times are seconds.
-
-    ``follow``: index whatever is and comes below the root; else only what tickets ask for.
-    ``recursive``: look below the directories of what is asked for, too. ``retention_seconds``: how
-    long what was dropped is kept. A store becomes read-only where it takes more than
-    ``store_limit_bytes``, or all in the state directory more than ``state_limit_bytes``. Everything
-    is looked at every ``rescan_seconds``, or ``poll_seconds`` where no kernel tells of changes.
-    """
-
-    tiers: TierConfig = TierConfig()
-    settle_seconds: float = 5.0
-    retention_seconds: float = RETENTION_SECONDS
-    store_limit_bytes: int | None = None
-    state_limit_bytes: int | None = None
-    rescan_seconds: float = 30.0
-    poll_seconds: float = 5.0
-    backend: WantedBackend = "auto"
-    rules: TraceRules = TraceRules()
-    follow: bool = True
-    recursive: bool = True
 
 
 class _Looked(msgspec.Struct, frozen=True):

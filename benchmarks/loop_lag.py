@@ -21,7 +21,7 @@ import anyio
 import anyio.to_thread
 
 from dftindexd.actors.engine import EngineOptions, open_engine
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.daemon.app import WORKER_NICENESS
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.index.store.layout import MANIFEST, segment_key

@@ -30,7 +30,7 @@ import anyio
 
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import StateDir
 from dftindexd.daemon.logs import configure_logs
 from dftindexd.daemon.tables import root_status

@@ -42,9 +42,6 @@ from dftindexd.protocol.requests import (
     AggregationKind,
     AggregationRequest,
     AnswerHead,
-    BackupRequest,
-    CompactedResult,
-    CompactRequest,
     ExplainRequest,
     HelloResult,
     IndexRequest,
@@ -53,8 +50,6 @@ from dftindexd.protocol.requests import (
     Ping,
     PingResult,
     ReadRequest,
-    RebuildRequest,
-    RebuildResult,
     StatusRequest,
     StatusResult,
     StopRequest,
@@ -64,13 +59,20 @@ from dftindexd.protocol.requests import (
     TailRequest,
     UnwatchRequest,
     UnwatchResult,
-    VerifyRequest,
-    VerifyResult,
     WaitRequest,
     WaitResult,
     WantedBackend,
     WatchRequest,
     WatchResult,
+)
+from dftindexd.protocol.upkeep_requests import (
+    BackupRequest,
+    CompactedResult,
+    CompactRequest,
+    RebuildRequest,
+    RebuildResult,
+    VerifyRequest,
+    VerifyResult,
 )
 
 __all__ = ("DEFAULT_TIMEOUT", "AnswerStream", "AsyncClient", "Timeout")

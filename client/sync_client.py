@@ -31,20 +31,22 @@ from dftindexd.protocol.message import Request
 from dftindexd.protocol.requests import (
     AggregationKind,
     AnswerHead,
-    CompactedResult,
     HelloResult,
     IndexResult,
     PingResult,
-    RebuildResult,
     StatusResult,
     StopResult,
     SyncResult,
     TailRequest,
     UnwatchResult,
-    VerifyResult,
     WaitResult,
     WantedBackend,
     WatchResult,
+)
+from dftindexd.protocol.upkeep_requests import (
+    CompactedResult,
+    RebuildResult,
+    VerifyResult,
 )
 
 __all__ = ("BlockingAnswerStream", "Client", "connect")

@@ -70,7 +70,7 @@ async def _build(build: Build, directory: str, server: ForkServer) -> Mapping[by
     import anyio.to_thread
 
     from dftindexd.actors.engine import EngineOptions, open_engine
-    from dftindexd.actors.scheduler import RootOptions
+    from dftindexd.actors.root_options import RootOptions
 
     options = EngineOptions(
         state_dir=directory,

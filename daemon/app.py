@@ -18,7 +18,7 @@ from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.parser_pool import STALL_SECONDS
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.notify import is_managed, notify
 from dftindexd.daemon.open_files import raise_open_files

@@ -15,7 +15,7 @@ from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.parser_pool import STALL_SECONDS
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
 from dftindexd.daemon.index_command import IndexOptions, index_paths

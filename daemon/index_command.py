@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions, Ticket
+from dftindexd.actors.root_options import RootOptions
+from dftindexd.actors.tickets import Ticket
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.tables import damage_of, directory_of, display
 from dftindexd.index.errors import StoreLockedError

@@ -14,13 +14,15 @@ from dftindexd.daemon.tables import display, trace_problems
 from dftindexd.index.store.disk_use import bytes_below
 from dftindexd.index.verify import Problem
 from dftindexd.protocol.requests import (
+    TraceProblem,
+)
+from dftindexd.protocol.upkeep_requests import (
     BackupRequest,
     BackupResult,
     CompactedResult,
     CompactRequest,
     RebuildRequest,
     RebuildResult,
-    TraceProblem,
     VerifyRequest,
     VerifyResult,
 )

@@ -51,8 +51,6 @@ from dftindexd.protocol.requests import (
     AggregationRequest,
     AnswerHead,
     AnyRequest,
-    BackupRequest,
-    CompactRequest,
     ExplainRequest,
     Hello,
     IndexRequest,
@@ -61,7 +59,6 @@ from dftindexd.protocol.requests import (
     Ping,
     PingResult,
     ReadRequest,
-    RebuildRequest,
     StatusRequest,
     StatusResult,
     StopRequest,
@@ -72,11 +69,16 @@ from dftindexd.protocol.requests import (
     TraceProblem,
     UnwatchRequest,
     UnwatchResult,
-    VerifyRequest,
     WaitRequest,
     WaitResult,
     WatchRequest,
     WatchResult,
+)
+from dftindexd.protocol.upkeep_requests import (
+    BackupRequest,
+    CompactRequest,
+    RebuildRequest,
+    VerifyRequest,
 )
 
 __all__ = ("DaemonService",)

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-__all__ = ("AnswerHead", "Reply", "Request")
+__all__ = ("AnswerHead", "Reply", "Request", "TraceProblem")
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -24,3 +24,11 @@ class AnswerHead(Reply, frozen=True):
 
     generation: int
     warnings: tuple[str, ...] = ()
+
+
+class TraceProblem(Reply, frozen=True):
+    """One trace that is not in the answer as it lies on disk, and why."""
+
+    path: str
+    state: str
+    reason: str

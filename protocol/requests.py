@@ -18,18 +18,20 @@ from dftindexd.protocol.index_requests import (
     IndexRowsRequest,
     IndexSetsRequest,
 )
-from dftindexd.protocol.message import AnswerHead, Request
+from dftindexd.protocol.message import AnswerHead, Request, TraceProblem
 from dftindexd.protocol.message import Reply as _Reply
+from dftindexd.protocol.upkeep_requests import (
+    BackupRequest,
+    CompactRequest,
+    RebuildRequest,
+    VerifyRequest,
+)
 
 __all__ = (
     "AggregationKind",
     "AggregationRequest",
     "AnswerHead",
     "AnyRequest",
-    "BackupRequest",
-    "BackupResult",
-    "CompactRequest",
-    "CompactedResult",
     "ExplainRequest",
     "ExplainResult",
     "Hello",
@@ -40,8 +42,6 @@ __all__ = (
     "Ping",
     "PingResult",
     "ReadRequest",
-    "RebuildRequest",
-    "RebuildResult",
     "RootStatus",
     "StatusRequest",
     "StatusResult",
@@ -54,8 +54,6 @@ __all__ = (
     "TraceReading",
     "UnwatchRequest",
     "UnwatchResult",
-    "VerifyRequest",
-    "VerifyResult",
     "WaitRequest",
     "WaitResult",
     "WantedBackend",
@@ -225,14 +223,6 @@ class ListRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="list"):
     since: int | None = None
 
 
-class TraceProblem(_Reply, frozen=True):
-    """One trace that is not in the answer as it lies on disk, and why."""
-
-    path: str
-    state: str
-    reason: str
-
-
 class IndexResult(_Reply, frozen=True):
     """What an index request did: how many traces it took and which of them failed."""
 
@@ -349,77 +339,6 @@ class ExplainRequest(Request[ExplainResult], frozen=True, kw_only=True, tag="exp
     lines: tuple[int, int] | None = None
     bytes: tuple[int, int] | None = None
     finished_only: bool = False
-
-
-class CompactedResult(_Reply, frozen=True):
-    """How many dropped segments were deleted, and how many are kept: somebody reads them, or they
-    are within the retention time. Sizes are bytes on disk."""
-
-    generation: int
-    segments_deleted: int
-    segments_kept: int
-    bytes_before: int
-    bytes_after: int
-
-
-class CompactRequest(Request[CompactedResult], frozen=True, kw_only=True, tag="compact"):
-    """Delete what was dropped from the store that holds *path*, and give its room back to the file
-    system; *now* also what is within the retention time. Reads and indexing go on meanwhile."""
-
-    path: str
-    now: bool = False
-
-
-class VerifyResult(_Reply, frozen=True):
-    """How many traces were verified and how many of them parsed again, and what is wrong.
-
-    The ``state`` of a problem is its kind: ``checksum``, ``missing``, ``unreadable``, ``wrong``,
-    ``replaced``, ``differs``, or ``store`` for damage of the whole store. All of it is being
-    rebuilt from the traces; a sync waits for that.
-    """
-
-    generation: int
-    traces: int
-    sampled: int
-    problems: tuple[TraceProblem, ...] = ()
-
-
-class VerifyRequest(Request[VerifyResult], frozen=True, kw_only=True, tag="verify"):
-    """Check every row of the traces below *path* in the store, and their files by stamp and digest;
-    *sample* of them are parsed again. Reads and indexing go on meanwhile."""
-
-    path: str
-    sample: int = 4
-
-
-class RebuildResult(_Reply, frozen=True):
-    """How many traces were parsed anew, and which of them failed."""
-
-    traces: int
-    generation: int
-    problems: tuple[TraceProblem, ...] = ()
-
-
-class RebuildRequest(Request[RebuildResult], frozen=True, kw_only=True, tag="rebuild"):
-    """Parse all traces at or below *path* anew, whatever the store holds of them, and wait for it.
-    Answers are from what was there before until each is done."""
-
-    path: str
-
-
-class BackupResult(_Reply, frozen=True):
-    """A copy of a store, a store in itself, as a directory of the daemon's. Whoever asked for it
-    takes it over and deletes it; else it goes when the daemon opens the store next."""
-
-    root: str
-    folder: str
-    generation: int
-
-
-class BackupRequest(Request[BackupResult], frozen=True, kw_only=True, tag="backup"):
-    """Make a copy of the store that holds *path*, as it is now."""
-
-    path: str
 
 
 class TailRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="tail"):

@@ -14,7 +14,7 @@ import pytest
 
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.errors import CoreError, NotWatchedError, StoreLockedError
 from dftindexd.index.failpoints import VARIABLE
 from dftindexd.index.model import LineCounts

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.index.model import AggregationTier, TierConfig
 from dftindexd.index.query.aggregation import read_aggregation

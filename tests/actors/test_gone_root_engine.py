@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.errors import CoreError
 from tests.actors.test_open_stores import events, sync
 from tests.end_to_end.made_traces import write_trace

@@ -14,7 +14,7 @@ from dftindexd.actors.commands import Compact, Open
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.errors import CoreError, StoreLockedError, StoreReadOnlyError
 from dftindexd.index.failpoints import VARIABLE
 from dftindexd.index.store.aside import kept_aside

@@ -15,7 +15,7 @@ from dftindexd.actors.commands import Condemn, Remove
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.errors import ActorEndedError
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import RestartPolicy
 from dftindexd.actors.verification import sample_of

@@ -10,7 +10,7 @@ import pytest
 
 from dftindexd.actors.engine import EngineOptions, open_engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.failpoints import VARIABLE
 from tests.end_to_end.made_traces import write_trace
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from dftindexd.actors.engine import EngineOptions, open_engine
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.daemon.loop_lag import INTERVAL, LagSummary, LoopLag, lags_of, summary_of
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import running_daemon

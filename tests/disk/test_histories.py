@@ -20,7 +20,7 @@ import pytest
 
 from dftindexd.actors.engine import Engine, EngineOptions, open_engine
 from dftindexd.actors.root import Root
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.query.aggregation import dfanalyzer_table
 from tests.disk.changes import DiskChanges
 from tests.disk.kernel_limits import QUEUE, limited

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.memory import PeakMemory
 from dftindexd.actors.engine import EngineOptions, open_engine
-from dftindexd.actors.scheduler import RootOptions
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.model import TraceRecord
 from dftindexd.index.trace.lines import MAX_LINE_BYTES
 from tests.end_to_end.made_traces import write_trace
