@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftindexd.index.endings import ending_by_marks
+from dftindexd.index.endings import ending_by_marks, ending_by_silence
 from dftindexd.index.model import TraceFacts
 from dftindexd.index.store.registry import (
     Commit,
@@ -16,7 +16,6 @@ from dftindexd.index.store.registry import (
     Registry,
     decode_record,
     encode_record,
-    ending_by_silence,
     plan,
     records_below,
 )

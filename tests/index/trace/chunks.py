@@ -10,7 +10,7 @@ from pathlib import Path
 from dftindexd.index.model import ParsedTrace
 from dftindexd.index.tiers.checkpoints import Checkpoint, decode_checkpoints
 from dftindexd.index.trace.chunk_reader import read_chunk
-from dftindexd.index.trace.trace_file import TraceFile, open_trace
+from dftindexd.index.trace.trace_file import Meter, TraceFile, open_trace
 
 from .parsing import event, gzip_member, lines_of
 
@@ -60,7 +60,7 @@ class CountingFile(TraceFile):
     __slots__ = ("bytes_read", "end_read")
 
     def __init__(self, fd: int) -> None:
-        super().__init__(fd)
+        super().__init__(fd, Meter())
         self.bytes_read = 0
         self.end_read = 0
 
