@@ -50,7 +50,7 @@ from dftindexd.protocol.requests import (
     TraceReading,
 )
 
-__all__ = ("EventAnswers", "explained", "parts_of")
+__all__ = ("EventAnswers", "batch_of", "explained", "parts_of")
 
 #: Some hundred chunks are some gigabytes of text; each can have a window of 32 KiB.
 _CHUNKS_AT_ONCE: Final = 256
@@ -174,7 +174,7 @@ class EventAnswers:
                 part = msgspec.structs.replace(order, traces=traces)
                 async with aclosing(self._readers.read(part, _BEAT_SECONDS)) as messages:
                     async for message in messages:
-                        yield _batch(message, schema)
+                        yield batch_of(message, schema)
 
 
 def _choose(root: Root, path: bytes, registry: Registry, *, finished_only: bool) -> _Chosen:
@@ -207,10 +207,11 @@ def _gone(records: Iterable[TraceRecord], registry: Registry) -> TraceRecord | N
     return next((one for one in records if one not in registry.sets.get(one.path, ())), None)
 
 
-def _batch(message: bytes, schema: pa.Schema) -> pa.RecordBatch:
+def batch_of(message: bytes, schema: pa.Schema) -> pa.RecordBatch:
     """Return the batch of an IPC message, one without rows for an empty message."""
     if not message:
-        arrays = [pa.array([], field.type) for field in schema]
+        # Not pa.array, which imports pandas where that is installed, and holds the loop meanwhile.
+        arrays = [pa.nulls(0, field.type) for field in schema]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
     return pa.ipc.read_record_batch(pa.py_buffer(message), schema)
 

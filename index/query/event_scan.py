@@ -33,7 +33,7 @@ LINE_SCHEMA: Final = pa.schema([pa.field("text", pa.binary(), nullable=False)])
 
 _BATCH_ROWS: Final = 8192
 #: As much text may be in the lines of one batch, and one line more.
-_BATCH_TEXT: Final = 4 << 20
+_BATCH_TEXT: Final = 1 << 20
 
 
 class EventScan:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +41,18 @@ def test_parts_hold_every_chunk_once_in_order_and_no_more_than_they_may(
     assert [(trace.path, chunk) for part in parts for trace in part for chunk in trace.chunks] == [
         (trace.path, chunk) for trace in traces for chunk in trace.chunks
     ]
+
+
+def test_a_batch_without_rows_is_made_without_importing_pandas() -> None:
+    code = (
+        "import sys, pyarrow as pa; from dftindexd.daemon.reading import batch_of; "
+        "batch = batch_of(b'', pa.schema([('a', pa.utf8()), ('n', pa.int64())])); "
+        "print(batch.num_rows, batch.schema.names, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0 ['a', 'n'] False\n"
 
 
 def test_explanations_of_many_traces_add_up_and_the_most_read_come_first() -> None:
