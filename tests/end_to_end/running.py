@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from dftindexd.client import Answer, Client, connect
 from dftindexd.protocol.errors import DaemonUnreachableError
 
@@ -68,10 +70,20 @@ class Daemon:
         rows: list[dict[str, Any]] = self.client.list(path or self.traces).to_pylist()
         return rows
 
-    def workers(self) -> list[int]:
-        """Return the pids of the processes that the daemon started."""
-        children = Path(f"/proc/{self.process.pid}").glob("task/*/children")
-        return [int(pid) for task in children for pid in task.read_text().split()]
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that the daemon started, and those that these started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def workers(self, number: int = 2) -> list[int]:
+        """Return the pids of the parser workers, which are forked: *number* of them."""
+        found: list[int] = []
+
+        def there() -> bool:
+            found[:] = [one.pid for one in self.processes() if one.ppid() != self.process.pid]
+            return len(found) == number
+
+        until(there, f"{number} workers")
+        return found
 
 
 def counted(answer: Answer) -> int:

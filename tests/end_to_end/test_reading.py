@@ -23,12 +23,7 @@ def _read(daemon: Daemon, path: Path, **arguments: Any) -> list[dict[str, Any]]:
 
 
 def _readers(daemon: Daemon) -> list[int]:
-    found = []
-    for pid in daemon.workers():
-        command = Path(f"/proc/{pid}/cmdline")
-        if command.exists() and b"event_reader" in command.read_bytes():
-            found.append(pid)
-    return found
+    return [one.pid for one in daemon.processes() if "event_reader" in " ".join(one.cmdline())]
 
 
 @pytest.fixture(scope="module")
