@@ -196,8 +196,9 @@ class RootState:
         (one,) = sets
         if one.stamp != stamp or one.tiers != self.tiers or one.ending is None:
             return False
-        self._at_rest[path] = sets
-        self.seen[path] = Seen(stamp, now, changed=False)
+        # The record's own path and stamp: of very many traces the scan's need not be held as well.
+        self._at_rest[one.path] = sets
+        self.seen[one.path] = Seen(one.stamp, now, changed=False)
         self.seen_bytes += stamp.size
         self._note_directories((path,))
         return True

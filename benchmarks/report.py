@@ -27,6 +27,7 @@ BENCHMARKS = {
     "random_read": ("random_read",),
     "loop_lag": ("loop_lag",),
     "visible": ("visible",),
+    "burst": ("burst",),
 }
 PAGE = REPOSITORY / "docs" / "performance.md"
 

@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 def running(folder: Path) -> Iterator[Client]:
     """Run a daemon that watches ``folder/traces``."""
     traces, socket = folder / "traces", folder / "s.sock"
-    traces.mkdir()
+    traces.mkdir(exist_ok=True)
     options = ("--watch", traces, "--state-dir", folder / "state", "--socket", socket)
     command = [sys.executable, "-P", "-m", "dftindexd.daemon.cli", "run", *map(str, options)]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as daemon:
@@ -68,7 +68,7 @@ def _connected(socket: str) -> Client:
 def run_once(client: Client, folder: Path, number: int) -> Seen:
     """Run one program and wait for its events."""
     traces = folder / "traces" / f"run-{number}"
-    traces.mkdir()
+    traces.mkdir(exist_ok=True)
     program = [sys.executable, "-P", "-m", "dftindexd.client.demo_program"]
     arguments = (traces / "t", folder / "data", _PROGRAM_SECONDS)
     tracer = {"DFTRACER_ENABLE": "1", "DFTRACER_INC_METADATA": "1"}

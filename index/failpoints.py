@@ -20,7 +20,7 @@ __all__ = ("STORE_FAILPOINTS", "VARIABLE", "failpoint")
 
 VARIABLE: Final = "DFTINDEXD_FAILPOINTS"
 
-#: Every failpoint of a store, in the order of its life: open, commit, ingest, vacuum, compaction.
+#: Every failpoint of a store, in the order of its life: open, write, ingest, vacuum, compaction.
 STORE_FAILPOINTS: Final = (
     "store:open:begun",
     "store:open:identity-written",
@@ -28,6 +28,7 @@ STORE_FAILPOINTS: Final = (
     "store:open:opened",
     "store:open:loaded",
     "store:open:swept",
+    "store:write:unsynced",
     "store:ingest:begun",
     "store:ingest:announced",
     "store:ingest:family-moved",

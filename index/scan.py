@@ -114,7 +114,7 @@ def directories_below(root: bytes, directory: bytes, rules: TraceRules) -> Itera
         one = pending.pop()
         yield one.relative
         with suppress(OSError):
-            pending += walk.look_into(one)
+            pending += walk.look_into(one, stamps=False)
 
 
 def outermost_of(directories: Collection[bytes]) -> list[bytes]:
@@ -150,6 +150,7 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self._real_root = os.path.realpath(self.root)
+        self._prefix = os.path.join(self.root, b"")
 
     def run(self, directory: bytes, *, recursive: bool) -> None:
         pending = self.start(directory)
@@ -183,20 +184,21 @@ class _Walk:
             one = linked
         return [one]
 
-    def look_into(self, directory: _Directory) -> list[_Directory]:
-        """Note the traces in one directory and return the directories in it."""
+    def look_into(self, directory: _Directory, *, stamps: bool = True) -> list[_Directory]:
+        """Note the *stamps* of the traces in one directory and return the directories in it."""
         below: list[_Directory] = []
         relative = directory.relative
-        with os.scandir(os.path.join(self.root, relative) if relative else self.root) as entries:
+        prefix = relative + b"/" if relative else b""
+        with os.scandir(self._prefix + relative if relative else self.root) as entries:
             for entry in entries:
-                name = os.path.join(relative, entry.name)
+                name = prefix + entry.name
                 try:
                     if entry.is_symlink():
                         below += self._look_at_link(entry.path, name, directory.followed)
                     elif entry.is_dir(follow_symlinks=False):
                         if self.rules.enters(name):
                             below.append(_Directory(name, directory.followed))
-                    elif self.rules.shows(name) and entry.is_file():
+                    elif stamps and self.rules.shows(name) and entry.is_file():
                         self.stamps[name] = stamp_of(entry.stat())
                 except FileNotFoundError:
                     continue

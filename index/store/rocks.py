@@ -143,9 +143,8 @@ class RocksStore:
             self._handles = {
                 family: self._db.get_column_family_handle(family) for family in COLUMN_FAMILIES
             }
-        self._synced = rocksdict.WriteOptions()
-        self._synced.sync = True
-        self._synced.no_slowdown = True
+        self._options = rocksdict.WriteOptions()
+        self._options.no_slowdown = True
         self._interrupted = False
 
     def batch(self) -> Batch:
@@ -155,12 +154,18 @@ class RocksStore:
     def write(self, batch: Batch) -> None:
         """Apply *batch* atomically; when this returns it survives power loss.
 
+        The sync is a call of its own: rocksdict lets other threads run during that one only. Until
+        it returns, whoever reads the database may see what is not durable yet.
+
         :raises StoreReadOnlyError: no space, an I/O error, or a write stall; nothing was applied,
-            except that after an I/O error of the log's sync the batch may turn out to be durable.
+            except that after an I/O error of the log's sync the batch may be visible, and may turn
+            out to be durable.
         :raises StoreDamagedError: the database is damaged and takes no writes any more.
         """
         with self._condemning():
-            self._db.write(batch.native, self._synced)
+            self._db.write(batch.native, self._options)
+            failpoint("store:write:unsynced")
+            self._db.flush_wal(True)
 
     @contextmanager
     def _condemning(self) -> Iterator[None]:
