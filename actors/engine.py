@@ -29,6 +29,7 @@ from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import StateDir, WatchSettings
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor
+from dftindexd.actors.timings import Timings
 from dftindexd.actors.worker_process import ForkServer
 from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
 from dftindexd.index.store.disposal import delete_store
@@ -85,7 +86,13 @@ class Engine:
         """The roots that are watched across restarts, also those that failed, and how."""
         self.failed_roots: dict[bytes, str] = {}
         """Roots that could not be opened at the start, with the reason."""
-        self.pool = ParserPool(options.workers, fork_server, stall_seconds=options.stall_seconds)
+        self.timings = Timings()
+        self.pool = ParserPool(
+            options.workers,
+            fork_server,
+            stall_seconds=options.stall_seconds,
+            timings=self.timings,
+        )
         self._dispatcher = Dispatcher(options.workers, options.memory_budget)
         self.kernel = KernelCompiler()
         self.events = EventBus()
@@ -144,6 +151,7 @@ class Engine:
             dispatcher=self._dispatcher,
             events=self.events,
             tasks=self._tasks,
+            timings=self.timings,
         )
 
     def _options_of(self, path: bytes) -> RootOptions:

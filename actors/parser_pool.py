@@ -22,6 +22,7 @@ from dftindexd.actors.log import get_log
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.meter import Patience
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor
+from dftindexd.actors.timings import Timings
 from dftindexd.actors.worker_process import FRAME, HELLO, ForkServer, WorkerProcess
 from dftindexd.index.errors import CoreError
 
@@ -44,9 +45,15 @@ class ParserWorker(Actor):
     explained: ClassVar[tuple[type[Exception], ...]] = (WorkerDiedError,)
 
     def __init__(
-        self, number: int, server: ForkServer, *, stall_seconds: float = STALL_SECONDS
+        self,
+        number: int,
+        server: ForkServer,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+        timings: Timings | None = None,
     ) -> None:
         self.name = f"parser:{number}"
+        self._timings = timings or Timings()
         self._server = server
         self._process: WorkerProcess | None = None
         self._pid: int | None = None  # known with the first job
@@ -66,7 +73,7 @@ class ParserWorker(Actor):
     async def handle(self, message: ParseJob, context: ActorContext) -> ParseResult:
         self._job = message
         try:
-            with context.protect():
+            with context.protect(), self._timings.measured("parse"):
                 return await self._run(message)
         except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
             raise WorkerDiedError(await self._epitaph()) from error
@@ -159,9 +166,15 @@ class ParserPool:
     """
 
     def __init__(
-        self, size: int, server: ForkServer, *, stall_seconds: float = STALL_SECONDS
+        self,
+        size: int,
+        server: ForkServer,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+        timings: Timings | None = None,
     ) -> None:
         self.size = size
+        self._timings = timings or Timings()
         self._server = server
         self._stall_seconds = stall_seconds
         self._workers: dict[int, ParserWorker] = {}
@@ -177,7 +190,7 @@ class ParserPool:
 
     def _worker(self, number: int) -> ParserWorker:
         worker = self._workers[number] = ParserWorker(
-            number, self._server, stall_seconds=self._stall_seconds
+            number, self._server, stall_seconds=self._stall_seconds, timings=self._timings
         )
         return worker
 

@@ -27,6 +27,7 @@ from dftindexd.actors.store import StoreActor
 from dftindexd.actors.store_handle import StoreHandle
 from dftindexd.actors.supervisor import RestartPolicy, Supervisor
 from dftindexd.actors.tickets import Leave, Merge, Ticket
+from dftindexd.actors.timings import Timings
 from dftindexd.actors.watch_state import WatchState
 from dftindexd.actors.watcher import Watcher
 from dftindexd.index.errors import NotWatchedError, StoreDamagedError
@@ -65,6 +66,7 @@ class Root:
         dispatcher: Dispatcher,
         events: EventBus,
         tasks: anyio.abc.TaskGroup,
+        timings: Timings | None = None,
         device: int | None = None,
     ) -> None:
         """Prepare; nothing runs before ``start``. *device* is that on which the root lay last."""
@@ -91,7 +93,7 @@ class Root:
         self._scheduler = Mailbox(f"scheduler:{os.fsdecode(path)}", _SCHEDULER_CAPACITY)
         self._watcher = Mailbox(f"watcher:{os.fsdecode(path)}", 1)
         self._store_supervisor = Supervisor(
-            self.store.name, lambda: StoreActor(self.handle, stores), self.store
+            self.store.name, lambda: StoreActor(self.handle, stores, timings), self.store
         )
         self._scheduler_supervisor = Supervisor(
             self._scheduler.name, self._new_scheduler, self._scheduler

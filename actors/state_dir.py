@@ -83,10 +83,11 @@ class StateDir:
 
     def _refuse_shared(self) -> None:
         mode = os.stat(self.path).st_mode
-        if mode & 0o002:
+        if mode & 0o022:
+            others = "anybody" if mode & 0o002 else "its group"
             raise CoreError(
-                f"anybody may write into the state directory {self.path}",
-                f"run chmod o-w {self.path}, or name another with --state-dir",
+                f"{others} may write into the state directory {self.path}",
+                f"run chmod go-w {self.path}, or name another with --state-dir",
             )
 
     def store_path(self, root: bytes) -> str:

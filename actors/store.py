@@ -37,6 +37,7 @@ from dftindexd.actors.exit_status import ExitStatus
 from dftindexd.actors.log import get_log
 from dftindexd.actors.open_stores import OpenStores
 from dftindexd.actors.store_handle import StoreHandle
+from dftindexd.actors.timings import Timings
 from dftindexd.actors.write_trouble import probe_disk
 from dftindexd.index.errors import CoreError, StoreDamagedError, StoreReadOnlyError
 from dftindexd.index.store.disk_use import over_limit
@@ -65,7 +66,10 @@ class StoreActor(Actor):
     # fail the readers, and leaving it open would lock the next actor out.
     finalize_seconds = float("inf")
 
-    def __init__(self, handle: StoreHandle, stores: OpenStores) -> None:
+    def __init__(
+        self, handle: StoreHandle, stores: OpenStores, timings: Timings | None = None
+    ) -> None:
+        self._timings = timings or Timings()
         self.name = f"store:{handle.root}"
         self._handle = handle
         self._stores = stores
@@ -156,7 +160,8 @@ class StoreActor(Actor):
 
     def _guarded(self, function: Callable[..., T], *args: Any) -> T:
         try:
-            done = function(*args)
+            with self._timings.measured("commit"):
+                done = function(*args)
         except StoreReadOnlyError as error:
             self._handle.trouble.failed(str(error))
             raise

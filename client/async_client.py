@@ -38,6 +38,11 @@ from dftindexd.protocol.index_requests import (
     IndexSetsRequest,
 )
 from dftindexd.protocol.message import Request
+from dftindexd.protocol.operation_requests import (
+    DebugDumpRequest,
+    DebugDumpResult,
+    MetricsRequest,
+)
 from dftindexd.protocol.requests import (
     AggregationKind,
     AggregationRequest,
@@ -88,6 +93,7 @@ DEFAULT_TIMEOUT = 30.0
 _IDEMPOTENT = (
     AggregationRequest,
     CompactRequest,
+    DebugDumpRequest,
     ExplainRequest,
     IndexChunksRequest,
     IndexNamesRequest,
@@ -95,6 +101,7 @@ _IDEMPOTENT = (
     IndexRowsRequest,
     IndexSetsRequest,
     ListRequest,
+    MetricsRequest,
     Ping,
     ReadRequest,
     StatusRequest,
@@ -311,6 +318,14 @@ class AsyncClient(AsyncReading):
         copy = await self.request(BackupRequest(path=os.fspath(path)), timeout=timeout)
         size = await anyio.to_thread.run_sync(take_over, copy.folder, target)
         return Backup(root=copy.root, path=target, generation=copy.generation, bytes=size)
+
+    async def metrics(self, *, timeout: Timeout = UNSET) -> str:
+        """Return the daemon's metrics, in the text format of Prometheus."""
+        return (await self.request(MetricsRequest(), timeout=timeout)).text
+
+    async def debug_dump(self, *, timeout: Timeout = UNSET) -> DebugDumpResult:
+        """Return what the daemon is made of right now, to find a fault. Nothing private."""
+        return await self.request(DebugDumpRequest(), timeout=timeout)
 
     async def stop(self, *, timeout: Timeout = UNSET) -> StopResult:
         """End the daemon in order."""

@@ -28,6 +28,7 @@ from dftindexd.client.reading import BlockingReading
 from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import ConnectionLostError, UseAfterForkError
 from dftindexd.protocol.message import Request
+from dftindexd.protocol.operation_requests import DebugDumpResult
 from dftindexd.protocol.requests import (
     AggregationKind,
     AnswerHead,
@@ -284,6 +285,14 @@ class Client(BlockingReading):
     def backup(self, path: AnyPath, out: AnyPath, *, timeout: Timeout = None) -> Backup:
         """Copy the store that holds *path* to the new directory *out*; see `AsyncClient`."""
         return self.run(lambda: self._client.backup(path, out, timeout=timeout))
+
+    def metrics(self, *, timeout: Timeout = UNSET) -> str:
+        """Return the daemon's metrics, in the text format of Prometheus."""
+        return self.run(lambda: self._client.metrics(timeout=timeout))
+
+    def debug_dump(self, *, timeout: Timeout = UNSET) -> DebugDumpResult:
+        """Return what the daemon is made of right now, to find a fault. Nothing private."""
+        return self.run(lambda: self._client.debug_dump(timeout=timeout))
 
     def stop(self, *, timeout: Timeout = UNSET) -> StopResult:
         """End the daemon in order."""

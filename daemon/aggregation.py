@@ -13,6 +13,7 @@ from dftindexd.actors.root import Root
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.answer import ArrowAnswer
 from dftindexd.daemon.row_cache import KeptRows, RowCache
+from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.tables import damage_of, display
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import TierConfig, TraceRecord
@@ -37,8 +38,10 @@ class AggregationAnswers:
         self._engine = engine
         self._cache = cache
 
-    async def answer(self, root: Root, below: bytes, request: AggregationRequest) -> ArrowAnswer:
-        """Answer for the traces at or below the absolute path *below*.
+    async def answer(
+        self, root: Root, below: bytes, request: AggregationRequest, sight: Sight
+    ) -> ArrowAnswer:
+        """Answer for the traces at or below the absolute path *below* that *sight* shows.
 
         :raises CoreError: the root has no aggregation tier.
         :raises QueryError: the filter or the grouping does not parse or names unknown columns.
@@ -51,10 +54,13 @@ class AggregationAnswers:
             )
         key = (root.path, root.relative(below), request.finished_only)
 
-        def read(view: StoreView) -> tuple[pa.Table, KeptRows]:
-            kept = self._cache.find(key, view.registry.generation)
+        def read(view: StoreView) -> tuple[pa.Table, KeptRows, bool]:
+            shown = sight.registry(root, below, view.registry)
+            # What is kept is of all traces, so that whoever sees less gets it chosen anew.
+            is_whole = shown is view.registry
+            kept = self._cache.find(key, view.registry.generation) if is_whole else None
             if kept is None:
-                kept = _select(root, view.registry, key)
+                kept = _select(root, shown, key)
             damaged = root.handle.damage.of(kept.rows.records)
             if damaged is not None:
                 raise damaged
@@ -69,10 +75,11 @@ class AggregationAnswers:
                 time_resolution=request.time_resolution,
                 prepared=kept.rows,
             )
-            return table, kept
+            return table, kept, is_whole
 
-        generation, (table, kept) = await self._engine.answer(root, below, read)
-        self._cache.keep(key, kept)
+        generation, (table, kept, is_whole) = await self._engine.answer(root, below, read)
+        if is_whole:
+            self._cache.keep(key, kept)
         return ArrowAnswer(AnswerHead(generation=generation, warnings=kept.warnings), table)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from dftindexd.protocol.framing import MAX_DATA_BYTES
 from dftindexd.protocol.requests import AnswerHead
 
-__all__ = ("ArrowAnswer", "BatchStream", "batch_rows", "ipc_pieces")
+__all__ = ("ArrowAnswer", "BatchStream", "batch_rows", "ipc_pieces", "table_bytes")
 
 # What one record batch of a table may weigh: encoding it holds the event loop that long.
 _BATCH_BYTES = 4 * MAX_DATA_BYTES
@@ -87,6 +87,11 @@ async def _batches(source: pa.Table | BatchStream) -> AsyncGenerator[pa.RecordBa
         return
     for batch in source.to_batches(max_chunksize=batch_rows(source)):
         yield batch
+
+
+def table_bytes(source: pa.Table | BatchStream) -> int:
+    """Return what *source* takes in memory while it waits; a stream is made as it is read."""
+    return source.nbytes if isinstance(source, pa.Table) else 0
 
 
 def batch_rows(table: pa.Table) -> int:

@@ -19,7 +19,9 @@ from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.root_options import RootOptions
+from dftindexd.daemon.admission import Admission
 from dftindexd.daemon.loop_lag import LoopLag
+from dftindexd.daemon.metrics_outlets import MetricsOptions, run_outlets
 from dftindexd.daemon.notify import is_managed, notify
 from dftindexd.daemon.open_files import raise_open_files
 from dftindexd.daemon.request_path import request_path
@@ -51,6 +53,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     memory_budget: int | None = None
     stall_seconds: float = STALL_SECONDS
     root: RootOptions = RootOptions()
+    admission: Admission = msgspec.field(default_factory=Admission)
+    metrics: MetricsOptions = MetricsOptions()
 
 
 def default_workers() -> int:
@@ -88,8 +92,16 @@ async def _run_locked(options: RunOptions, engine_options: EngineOptions, lock: 
         await tasks.start(_stop_on_signal, stopping.set)
         lag = LoopLag()
         tasks.start_soon(lag.run)
-        service = DaemonService(engine, options.socket, stopping.set, lag)
-        server = IpcServer(service, options.socket, version=__version__, lock=lock)
+        service = DaemonService(engine, options.socket, stopping.set, lag, options.admission)
+        server = IpcServer(
+            service,
+            options.socket,
+            version=__version__,
+            lock=lock,
+            admission=options.admission,
+        )
+        service.count_clients(server.clients)
+        tasks.start_soon(run_outlets, options.metrics, service.metrics.text)
         tasks.start_soon(_begin, engine, options, server, tasks)
         if is_managed():
             tasks.start_soon(_tell_manager, service)

@@ -18,8 +18,10 @@ from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
+from dftindexd.daemon.cli_access import access_options, admission_of
 from dftindexd.daemon.index_command import IndexOptions, index_paths
 from dftindexd.daemon.logs import configure_logs
+from dftindexd.daemon.metrics_outlets import MetricsOptions
 from dftindexd.daemon.without_pandas import refuse_pandas
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import (
@@ -190,6 +192,7 @@ def _state_dir(given: str | None) -> str:
     "but the number of workers.",
 )
 @_filter_options
+@access_options
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 def run(
     watch: tuple[str, ...],
@@ -208,6 +211,10 @@ def run(
     memory_budget: int | None,
     arguments: tuple[str, ...],
     bloom_rate: float,
+    allow_users: tuple[str, ...],
+    allow_groups: tuple[str, ...],
+    metrics_port: int | None,
+    metrics_file: str | None,
     log_level: str,
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT.
@@ -224,6 +231,11 @@ def run(
         gone_seconds=gone_retention * _DAY_SECONDS,
         memory_budget=None if memory_budget is None else memory_budget << 20,
         stall_seconds=stall,
+        admission=admission_of(allow_users, allow_groups),
+        metrics=MetricsOptions(
+            port=metrics_port,
+            file=None if metrics_file is None else os.path.abspath(metrics_file),
+        ),
         root=RootOptions(
             tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
             settle_seconds=settle,

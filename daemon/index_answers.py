@@ -14,6 +14,7 @@ from dftindexd.actors.root import Root
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.answer import ArrowAnswer
 from dftindexd.daemon.row_cache import KeptRows, RowCache
+from dftindexd.daemon.sight import Sight
 from dftindexd.index.model import AggregationTier
 from dftindexd.index.query.aggregation import read_aggregation
 from dftindexd.index.query.prepared import PreparedRows
@@ -83,8 +84,8 @@ class IndexAnswers:
         self._engine = engine
         self._cache = cache
 
-    async def handle(self, request: IndexRequests) -> IndexBuildResult | ArrowAnswer:
-        """Answer one request.
+    async def handle(self, request: IndexRequests, sight: Sight) -> IndexBuildResult | ArrowAnswer:
+        """Answer one request from what *sight* shows.
 
         :raises NotWatchedError: no root covers the directory.
         """
@@ -98,22 +99,23 @@ class IndexAnswers:
             case IndexBuildRequest():
                 return await self._build(root, request)
             case IndexSetsRequest():
-                return await self._sets(root, request)
+                return await self._sets(root, request, sight)
             case IndexRowsRequest():
-                return await self._rows(root, request)
+                return await self._rows(root, request, sight)
             case IndexNamesRequest():
-                return await self._names(root, request)
+                return await self._names(root, request, sight)
             case IndexPidsRequest():
-                return await self._pids(root, request)
+                return await self._pids(root, request, sight)
             case IndexChunksRequest():
-                return await self._chunks(root, request)
+                return await self._chunks(root, request, sight)
             case _:
                 assert_never(request)
 
     async def _read(
-        self, root: Root, request: OfTraces, function: Callable[[StoreView], T]
+        self, root: Root, request: OfTraces, sight: Sight, function: Callable[[StoreView], T]
     ) -> tuple[int, T]:
-        return await self._engine.answer(root, request.directory, function)
+        seen = sight.reading(root, request.directory, function)
+        return await self._engine.answer(root, request.directory, seen)
 
     async def _build(self, root: Root, request: IndexBuildRequest) -> IndexBuildResult:
         directory = request.directory
@@ -126,28 +128,29 @@ class IndexAnswers:
             await ticket.wait()
         return IndexBuildResult(generation=root.handle.registry.generation)
 
-    async def _sets(self, root: Root, request: IndexSetsRequest) -> ArrowAnswer:
+    async def _sets(self, root: Root, request: IndexSetsRequest, sight: Sight) -> ArrowAnswer:
         def read(view: StoreView) -> pa.Table:
             return _sets_table(_sets_of(root, view, request))
 
         # Damage does not matter here: only records are read.
-        generation, table = await self._engine.read(root, read)
+        seen = sight.reading(root, request.directory, read)
+        generation, table = await self._engine.read(root, seen)
         tiers = msgspec.json.encode(root.options.tiers).decode()
         head = IndexHead(generation=generation, store=root.store_path, tiers=tiers)
         return ArrowAnswer(head, table)
 
-    async def _rows(self, root: Root, request: IndexRowsRequest) -> ArrowAnswer:
+    async def _rows(self, root: Root, request: IndexRowsRequest, sight: Sight) -> ArrowAnswer:
         tier = _tier(request.tier)
         if request.stored:
-            generation, tables = await self._stored(root, request, tier)
+            generation, tables = await self._stored(root, request, tier, sight)
         else:
-            generation, tables = await self._analyzer(root, request, tier)
+            generation, tables = await self._analyzer(root, request, tier, sight)
         if not tables:
             raise InvalidArgumentError("no parts are asked for", "name one of them")
         return ArrowAnswer(AnswerHead(generation=generation), *tables)
 
     async def _stored(
-        self, root: Root, request: IndexRowsRequest, tier: AggregationTier
+        self, root: Root, request: IndexRowsRequest, tier: AggregationTier, sight: Sight
     ) -> tuple[int, list[pa.Table]]:
         def read(view: StoreView) -> list[pa.Table]:
             records = aggregated(_sets_of(root, view, request).values(), tier)
@@ -157,10 +160,10 @@ class IndexAnswers:
                 if part != "metrics"
             ]
 
-        return await self._read(root, request, read)
+        return await self._read(root, request, sight, read)
 
     async def _analyzer(
-        self, root: Root, request: IndexRowsRequest, tier: AggregationTier
+        self, root: Root, request: IndexRowsRequest, tier: AggregationTier, sight: Sight
     ) -> tuple[int, list[pa.Table]]:
         query = AnalyzerQuery(
             request.time_granularity,
@@ -171,30 +174,36 @@ class IndexAnswers:
         )
         key = (root.path, request.directory, request.names, tier)
 
-        def read(view: StoreView) -> tuple[list[pa.Table], KeptRows]:
-            kept = self._cache.find(key, view.registry.generation)
+        def read(view: StoreView) -> tuple[list[pa.Table], KeptRows, bool]:
+            shown = sight.registry(root, request.directory, view.registry)
+            is_whole = shown is view.registry
+            kept = self._cache.find(key, view.registry.generation) if is_whole else None
             if kept is None:
-                records = aggregated(_sets_of(root, view, request).values(), tier)
+                seen = msgspec.structs.replace(view, registry=shown)
+                records = aggregated(_sets_of(root, seen, request).values(), tier)
                 kept = KeptRows(view.registry.generation, PreparedRows(records, tier))
             damaged = root.handle.damage.of(kept.rows.records)
             if damaged is not None:
                 raise damaged
             tables = [analyzer_part(view.rows, kept.rows, part, query) for part in request.parts]
-            return tables, kept
+            return tables, kept, is_whole
 
-        generation, (tables, kept) = await self._read(root, request, read)
-        self._cache.keep(key, kept)
+        generation, (tables, kept, is_whole) = await self._engine.answer(
+            root, request.directory, read
+        )
+        if is_whole:
+            self._cache.keep(key, kept)
         return generation, tables
 
-    async def _names(self, root: Root, request: IndexNamesRequest) -> ArrowAnswer:
+    async def _names(self, root: Root, request: IndexNamesRequest, sight: Sight) -> ArrowAnswer:
         def read(view: StoreView) -> dict[str, str]:
             return names_of(view.rows, _sets_of(root, view, request).values(), request.kind)
 
-        generation, names = await self._read(root, request, read)
+        generation, names = await self._read(root, request, sight, read)
         columns = {"hash": pa.array(names, pa.utf8()), "name": pa.array(names.values(), pa.utf8())}
         return ArrowAnswer(AnswerHead(generation=generation), pa.table(columns))
 
-    async def _pids(self, root: Root, request: IndexPidsRequest) -> ArrowAnswer:
+    async def _pids(self, root: Root, request: IndexPidsRequest, sight: Sight) -> ArrowAnswer:
         def read(view: StoreView) -> list[dict[str, object]]:
             found = _sets_of(root, view, request)
             records = {name: one for name, sets in found.items() if (one := with_manifest(sets))}
@@ -203,11 +212,11 @@ class IndexAnswers:
                 {"name": name, "pids": sorted(of)} for name, of in zip(records, pids, strict=True)
             ]
 
-        generation, rows = await self._read(root, request, read)
+        generation, rows = await self._read(root, request, sight, read)
         table = pa.Table.from_pylist(rows, schema=_PIDS_SCHEMA)
         return ArrowAnswer(AnswerHead(generation=generation), table)
 
-    async def _chunks(self, root: Root, request: IndexChunksRequest) -> ArrowAnswer:
+    async def _chunks(self, root: Root, request: IndexChunksRequest, sight: Sight) -> ArrowAnswer:
         def read(view: StoreView) -> pa.Table:
             chunks = [
                 chunk
@@ -220,7 +229,7 @@ class IndexAnswers:
             }
             return pa.table(columns)
 
-        generation, table = await self._read(root, request, read)
+        generation, table = await self._read(root, request, sight, read)
         return ArrowAnswer(AnswerHead(generation=generation), table)
 
 

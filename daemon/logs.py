@@ -1,4 +1,7 @@
-"""Logs: events with keys and values, as JSON lines, or for people on a terminal. To stderr."""
+"""Logs: events with keys and values, as JSON lines, or for people on a terminal. To stderr.
+
+What repeats too often is held back (:mod:`dftindexd.daemon.log_flow`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,12 @@ from typing import Any
 
 import structlog
 
-__all__ = ("configure_logs",)
+from dftindexd.daemon.log_flow import LogFlow
+
+__all__ = ("LOG_FLOW", "configure_logs")
+
+#: What passed through the log of this process.
+LOG_FLOW = LogFlow()
 
 # Without the values of local variables: they are long, and may hold what users wrote.
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -23,6 +31,7 @@ def configure_logs(level: str = "info") -> None:
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
+        LOG_FLOW,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if terminal:

@@ -61,6 +61,8 @@ class LoopLag:
         self._clock = clock
         self._begun = clock()
         self._samples: deque[tuple[float, float]] = deque()
+        self.listener: Callable[[float], None] | None = None
+        """Who is told of every sample, in seconds."""
 
     async def run(self) -> None:
         """Take samples until cancelled."""
@@ -72,7 +74,10 @@ class LoopLag:
 
     def note(self, late: float, now: float) -> None:
         """Take in that a wake-up at *now* came *late* seconds too late."""
-        self._samples.extend((now, lag) for lag in lags_of(late, INTERVAL))
+        for lag in lags_of(late, INTERVAL):
+            self._samples.append((now, lag))
+            if self.listener is not None:
+                self.listener(lag)
         while self._samples[0][0] < now - self._window:
             self._samples.popleft()
 

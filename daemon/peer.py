@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import socket
 import struct
 from typing import NamedTuple
 
-from dftindexd.protocol.errors import PermissionDeniedError
-
-__all__ = ("Peer", "peer_of", "require_owner")
+__all__ = ("Peer", "peer_of")
 
 _UCRED = struct.Struct("3i")
+_GROUP_BYTES = 4
+#: ``SO_PEERGROUPS`` of Linux 4.13, which Python's ``socket`` does not name.
+_SO_PEERGROUPS = 59
+_MOST_GROUPS = 65_536
 
 
 class Peer(NamedTuple):
-    """The process that connected. From inside a user namespace the ids read 65534."""
+    """The process that connected, with its supplementary groups.
+
+    From inside a user namespace the ids read 65534.
+    """
 
     pid: int
     uid: int
     gid: int
+    groups: frozenset[int] = frozenset()
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -27,19 +33,18 @@ def peer_of(connection: socket.socket) -> Peer:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)
     # uid_t and gid_t are unsigned.
-    return Peer(pid, uid % 2**32, gid % 2**32)
+    return Peer(pid, uid % 2**32, gid % 2**32, _groups_of(connection))
 
 
-def require_owner(peer: Peer, owner: int | None = None) -> None:
-    """Let only *owner* (the daemon's own user unless given) and root pass.
-
-    Raises:
-        PermissionDeniedError: the peer is somebody else.
-    """
-    allowed = os.getuid() if owner is None else owner
-    if peer.uid in (0, allowed):
-        return
-    raise PermissionDeniedError(
-        f"user {peer.uid} may not use the daemon of user {allowed}",
-        "run a daemon of your own with `dftindexd run`",
-    )
+def _groups_of(connection: socket.socket) -> frozenset[int]:
+    room = 64 * _GROUP_BYTES
+    while True:
+        try:
+            raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, room)
+        except OSError as error:
+            # Too many for the room; a user may have 65,536 at most.
+            if error.errno != errno.ERANGE or room >= _MOST_GROUPS * _GROUP_BYTES:
+                raise
+            room *= 8
+            continue
+        return frozenset(group for (group,) in struct.iter_unpack("=I", raw))

@@ -25,6 +25,7 @@ from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.aggregation import trace_warnings
 from dftindexd.daemon.answer import ArrowAnswer, BatchStream
 from dftindexd.daemon.request_path import request_path
+from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.tables import display
 from dftindexd.index.errors import NotWatchedError, StoreDamagedError, TraceChangedError
 from dftindexd.index.model import TraceRecord
@@ -79,22 +80,24 @@ class EventAnswers:
         """End the processes that are kept."""
         await self._readers.close()
 
-    async def handle(self, request: ReadRequest | ExplainRequest) -> ArrowAnswer | ExplainResult:
-        """Answer either kind of request.
+    async def handle(
+        self, request: ReadRequest | ExplainRequest, sight: Sight
+    ) -> ArrowAnswer | ExplainResult:
+        """Answer either kind of request from what *sight* shows.
 
         :raises QueryError: the filter does not parse, or a field or column does not exist.
         :raises NotWatchedError: no root holds the path, or the trace is not in the index.
         """
         if isinstance(request, ReadRequest):
-            return await self._read(request)
-        return await self._explain(request)
+            return await self._read(request, sight)
+        return await self._explain(request, sight)
 
-    async def _read(self, request: ReadRequest) -> ArrowAnswer:
+    async def _read(self, request: ReadRequest, sight: Sight) -> ArrowAnswer:
         """Return the events that *request* asks for, to be read while they are sent."""
         query = _query_of(request)
         columns = None if request.raw else request.columns or DEFAULT_COLUMNS
         schema = LINE_SCHEMA if columns is None else EventScan(query, columns).schema
-        chosen, first = await self._begin(request, query)
+        chosen, first = await self._begin(request, query, sight)
         order = ReadOrder(
             root=chosen.root.path,
             query=request.query,
@@ -107,10 +110,10 @@ class EventAnswers:
             BatchStream(schema, self._batches(chosen, query, order, schema, first)),
         )
 
-    async def _explain(self, request: ExplainRequest) -> ExplainResult:
+    async def _explain(self, request: ExplainRequest, sight: Sight) -> ExplainResult:
         """Return what a read would read."""
         query = _query_of(request)
-        chosen, plans = await self._begin(request, query)
+        chosen, plans = await self._begin(request, query, sight)
         traces: list[TraceExplanation] = []
         read_bytes = 0
         for start in range(0, len(chosen.records), TRACES_AT_ONCE):
@@ -124,14 +127,15 @@ class EventAnswers:
         )
 
     async def _begin(
-        self, request: ReadRequest | ExplainRequest, query: EventQuery
+        self, request: ReadRequest | ExplainRequest, query: EventQuery, sight: Sight
     ) -> tuple[_Chosen, list[TracePlan]]:
         """Choose the traces and plan the first of them; what is damaged there is rebuilt before."""
         path = request_path(request.path)
         root = self._engine.root_of(path)
 
         def begin(view: StoreView) -> tuple[_Chosen, list[TracePlan]]:
-            chosen = _choose(root, path, view.registry, finished_only=request.finished_only)
+            registry = sight.registry(root, path, view.registry)
+            chosen = _choose(root, path, registry, finished_only=request.finished_only)
             return chosen, _plans(chosen, view, query, 0)
 
         _, begun = await self._engine.answer(root, path, begin)

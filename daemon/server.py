@@ -10,13 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import Counter
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
+from dftindexd.daemon.admission import Admission
 from dftindexd.daemon.answer import ArrowAnswer, BatchStream
-from dftindexd.daemon.peer import Peer, peer_of, require_owner
+from dftindexd.daemon.peer import Peer, peer_of
 from dftindexd.daemon.session import ServerLimits, Service, Session, write_farewell
 from dftindexd.daemon.socket_file import BoundSocket, bind_socket, release_socket
 from dftindexd.daemon.transport import Transport, accept
@@ -42,6 +44,7 @@ class IpcServer:
         limits: what clients may take.
         protocols: versions of the protocol to speak.
         lock: the lock of the path where the caller has it already.
+        admission: who may connect; the daemon's own user and root unless given.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class IpcServer:
         limits: ServerLimits | None = None,
         protocols: tuple[int, ...] = PROTOCOLS,
         lock: int | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._service = service
+        self._admission = admission or Admission()
         self._path = path
         self._lock = lock
         self._limits = limits or ServerLimits()
@@ -63,6 +68,7 @@ class IpcServer:
             protocol=max(protocols), version=version, pid=os.getpid(), capabilities=CAPABILITIES
         )
         self._connections = 0
+        self._users: Counter[int] = Counter()
 
     @property
     def path(self) -> str:
@@ -74,6 +80,10 @@ class IpcServer:
         """How many clients are connected now."""
         return self._connections
 
+    def clients(self) -> dict[str, int]:
+        """Return how many connections there are, and of how many users."""
+        return {"connections": self._connections, "users": len(self._users)}
+
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Bind, report that clients can connect, and serve until cancelled.
 
@@ -82,7 +92,7 @@ class IpcServer:
             InvalidArgumentError: no socket can be at the path.
             PermissionDeniedError: others could replace the socket.
         """
-        bound = await anyio.to_thread.run_sync(bind_socket, self._path, self._lock)
+        bound = await anyio.to_thread.run_sync(bind_socket, self._path, self._lock, self._admission)
         try:
             await self._serve_bound(bound, task_status)
         finally:
@@ -126,17 +136,23 @@ class IpcServer:
             sessions.start_soon(self._attend, connection, stopping)
 
     async def _attend(self, connection: socket.socket, stopping: anyio.Event) -> None:
+        peer = peer_of(connection)
+        self._users[peer.uid] += 1
         try:
             with connection:
-                await self._serve_client(connection, stopping)
+                await self._serve_client(connection, peer, stopping)
         finally:
             self._connections -= 1
+            self._users[peer.uid] -= 1
+            self._users += Counter()  # those who are gone are forgotten
 
-    async def _serve_client(self, connection: socket.socket, stopping: anyio.Event) -> None:
-        peer, transport = peer_of(connection), Transport(connection)
+    async def _serve_client(
+        self, connection: socket.socket, peer: Peer, stopping: anyio.Event
+    ) -> None:
+        transport = Transport(connection)
         try:
-            require_owner(peer)
-            self._require_room()
+            self._admission.require(peer)
+            self._require_room(peer)
         except DftIndexError as error:
             _log.warning("client_refused", pid=peer.pid, uid=peer.uid, error=str(error))
             await write_farewell(transport, error, self._limits.farewell_seconds)
@@ -152,7 +168,13 @@ class IpcServer:
         )
         await session.run()
 
-    def _require_room(self) -> None:
+    def _require_room(self, peer: Peer) -> None:
+        most = self._limits.connections_per_guest
+        if not self._admission.owns(peer) and self._users[peer.uid] > most:
+            raise BusyError(
+                f"user {peer.uid} has {most} connections, the limit of one user",
+                "close some, or try again later",
+            )
         if self._connections > self._limits.connections:
             raise BusyError(
                 f"the daemon serves {self._limits.connections} connections, its limit",

@@ -13,17 +13,24 @@ import pyarrow as pa
 
 from dftindexd import __version__
 from dftindexd.actors.engine import Engine
+from dftindexd.actors.root import Root
 from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
+from dftindexd.daemon.admission import Admission
 from dftindexd.daemon.aggregation import AggregationAnswers
+from dftindexd.daemon.debug_dump import debug_dump
+from dftindexd.daemon.gate import WAITING, Gate, visible_roots
+from dftindexd.daemon.guest_status import guest_reason, guest_status
 from dftindexd.daemon.index_answers import IndexAnswers
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.maintenance import Maintenance
+from dftindexd.daemon.metrics import Metrics
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.reading import EventAnswers
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.row_cache import RowCache
 from dftindexd.daemon.server import ArrowAnswer
+from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.status_line import status_line
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
@@ -37,7 +44,9 @@ from dftindexd.daemon.tables import (
     trace_problems,
 )
 from dftindexd.daemon.tail import tail
+from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
+from dftindexd.protocol.codec import request_tag
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.index_requests import (
     IndexBuildRequest,
@@ -46,6 +55,11 @@ from dftindexd.protocol.index_requests import (
     IndexPidsRequest,
     IndexRowsRequest,
     IndexSetsRequest,
+)
+from dftindexd.protocol.operation_requests import (
+    DebugDumpRequest,
+    MetricsRequest,
+    MetricsResult,
 )
 from dftindexd.protocol.requests import (
     AggregationRequest,
@@ -59,6 +73,7 @@ from dftindexd.protocol.requests import (
     Ping,
     PingResult,
     ReadRequest,
+    RootStatus,
     StatusRequest,
     StatusResult,
     StopRequest,
@@ -85,9 +100,17 @@ __all__ = ("DaemonService",)
 
 
 class DaemonService:
-    """Answers requests from an engine; *stop* ends the daemon, *lag* measures its event loop."""
+    """Answers requests from an engine; *stop* ends the daemon, *lag* measures its event loop,
+    *admission* says who is a guest."""
 
-    def __init__(self, engine: Engine, socket: str, stop: Callable[[], None], lag: LoopLag) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        socket: str,
+        stop: Callable[[], None],
+        lag: LoopLag,
+        admission: Admission,
+    ) -> None:
         self._engine = engine
         self._socket = socket
         self._stop = stop
@@ -98,6 +121,14 @@ class DaemonService:
         self._indexes = IndexAnswers(engine, cache)
         self._events = EventAnswers(engine)
         self._maintenance = Maintenance(engine)
+        self._gate = Gate(engine, admission)
+        self._clients: Callable[[], dict[str, int]] = dict
+        self.metrics = Metrics(engine, lambda: self._clients().get("connections", 0))
+        lag.listener = self.metrics.note_lag
+
+    def count_clients(self, clients: Callable[[], dict[str, int]]) -> None:
+        """Have *clients* say how many are connected."""
+        self._clients = clients
 
     async def close(self) -> None:
         """End what was kept for further requests; none is answered any more."""
@@ -105,21 +136,32 @@ class DaemonService:
 
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
+        tag, begin = request_tag(type(request)), time.perf_counter()
+        try:
+            request, sight = await self._gate.admit(request, peer)
+            async with self._gate.turn(request, peer):
+                answer = await self._answer(request, sight)
+        except Exception as error:
+            self.metrics.note_failure(tag, getattr(error, "code", "internal"))
+            raise
+        if not isinstance(request, WAITING):
+            self.metrics.note_answer(tag, time.perf_counter() - begin)
+        return answer
+
+    async def _answer(self, request: AnyRequest, sight: Sight) -> msgspec.Struct | ArrowAnswer:
         match request:
             case Ping() | StatusRequest():
-                return self._ping() if isinstance(request, Ping) else self._status()
+                return await self._told_of_roots(request, sight)
             case WatchRequest():
                 return await self._watch(request)
             case UnwatchRequest():
                 return await self._unwatch(request)
             case ListRequest() | TailRequest():
-                return await self._told(request)
-            case IndexRequest():
-                return await self._index(request)
-            case WaitRequest() | SyncRequest():
-                return await self._attend(request)
+                return await self._told(request, sight)
+            case IndexRequest() | WaitRequest() | SyncRequest():
+                return await self._attend(request, sight)
             case AggregationRequest() | ReadRequest() | ExplainRequest():
-                return await self._ask_index(request)
+                return await self._ask_index(request, sight)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
             case (
@@ -130,16 +172,43 @@ class DaemonService:
                 | IndexPidsRequest()
                 | IndexChunksRequest()
             ):
-                return await self._indexes.handle(request)
-            case StopRequest():
-                self._stop()
-                return StopResult(pid=os.getpid())
+                return await self._indexes.handle(request, sight)
+            case MetricsRequest() | DebugDumpRequest() | StopRequest():
+                return self._operate(request)
             case Hello():
                 raise InvalidArgumentError("hello is only the first message of a connection")
             case _:
                 assert_never(request)
 
+    def _operate(self, request: MetricsRequest | DebugDumpRequest | StopRequest) -> msgspec.Struct:
+        if isinstance(request, MetricsRequest):
+            return MetricsResult(text=self.metrics.text())
+        if isinstance(request, DebugDumpRequest):
+            uptime = time.monotonic() - self._started
+            return debug_dump(self._engine, uptime, self._clients())
+        self._stop()
+        return StopResult(pid=os.getpid())
+
     # -- health -------------------------------------------------------------------------------
+
+    async def _told_of_roots(self, request: Ping | StatusRequest, sight: Sight) -> msgspec.Struct:
+        roots = await visible_roots(self._engine, sight)
+        if isinstance(request, Ping):
+            return self._ping(roots, self._reasons(roots, sight))
+        if sight.is_whole:
+            return self._status(tuple(map(root_status, roots)), self._degraded())
+        seen = [
+            await anyio.to_thread.run_sync(status)
+            for status in [guest_status(root, sight) for root in roots]
+        ]
+        return self._status(tuple(seen), self._reasons(roots, sight), of_all=False)
+
+    def _reasons(self, roots: list[Root], sight: Sight) -> tuple[str, ...]:
+        """Return what is degraded, as the peer may know it."""
+        if sight.is_whole:
+            return self._degraded()
+        reasons = ((root, guest_reason(root)) for root in roots)
+        return tuple(f"{display(root.path)}: {reason}" for root, reason in reasons if reason)
 
     def _degraded(self) -> tuple[str, ...]:
         engine = self._engine
@@ -159,14 +228,14 @@ class DaemonService:
             ),
         )
 
-    def _ping(self) -> PingResult:
+    def _ping(self, roots: list[Root], degraded: tuple[str, ...]) -> PingResult:
         return PingResult(
             pid=os.getpid(),
             version=__version__,
             uptime_seconds=time.monotonic() - self._started,
             ready=True,
-            caught_up=all(root.state.idle for root in self._engine.roots.values()),
-            degraded=tuple(map(_sendable, self._degraded())),
+            caught_up=all(root.state.idle for root in roots),
+            degraded=tuple(map(_sendable, degraded)),
         )
 
     def line(self) -> str:
@@ -174,11 +243,13 @@ class DaemonService:
         roots = [root_status(root) for root in self._engine.roots.values()]
         return status_line(roots, len(self._degraded()))
 
-    def _status(self) -> StatusResult:
+    def _status(
+        self, roots: tuple[RootStatus, ...], degraded: tuple[str, ...], *, of_all: bool = True
+    ) -> StatusResult:
+        """Return the status; actors bear the names of roots, so that only *of_all* has them."""
         engine = self._engine
-        actors: dict[str, dict[str, Any]] = {
-            supervisor.name: supervisor.observe() for supervisor in engine.supervisors()
-        }
+        supervisors = engine.supervisors() if of_all else ()
+        actors: dict[str, dict[str, Any]] = {one.name: one.observe() for one in supervisors}
         lag = self._lag.summary()
         status = StatusResult(
             pid=os.getpid(),
@@ -188,10 +259,10 @@ class DaemonService:
             socket=self._socket,
             workers=engine.pool.size,
             worker_restarts=engine.pool.restarts,
-            roots=tuple(root_status(root) for root in engine.roots.values()),
+            roots=roots,
             kernel=engine.kernel.state,
             actors=actors,
-            degraded=self._degraded(),
+            degraded=degraded,
             loop_lag_p50_ms=lag.p50_ms,
             loop_lag_p99_ms=lag.p99_ms,
             loop_lag_max_ms=lag.max_ms,
@@ -212,33 +283,37 @@ class DaemonService:
         root = await self._engine.unwatch(request_path(request.path), purge=request.purge)
         return UnwatchResult(root=display(root.path), purged=request.purge)
 
-    async def _told(self, request: ListRequest | TailRequest) -> ArrowAnswer:
+    async def _told(self, request: ListRequest | TailRequest, sight: Sight) -> ArrowAnswer:
         if isinstance(request, ListRequest):
-            return await self._list(request)
-        return tail(self._engine, b"" if request.path is None else request_path(request.path))
+            return await self._list(request, sight)
+        path = b"" if request.path is None else request_path(request.path)
+        return tail(self._engine, path, await visible_roots(self._engine, sight), sight)
 
-    async def _list(self, request: ListRequest) -> ArrowAnswer:
+    async def _list(self, request: ListRequest, sight: Sight) -> ArrowAnswer:
         if request.path is not None:
             path = request_path(request.path)
             root = self._engine.root_of(path)
             if request.since is not None:
-                table = changes_table(root, path, request.since)
+                changes = changes_table(root, path, request.since, sight)
+                table = await anyio.to_thread.run_sync(changes)
                 return ArrowAnswer(_head(root.handle.registry.generation), table)
-            listings = [listing(root, path)]
+            listings = [listing(root, path, sight)]
         elif request.since is not None:
             raise InvalidArgumentError(
                 "each root has generations of its own", "name a directory with since"
             )
         else:
-            roots = self._engine.roots.values()
-            listings = [listing(root, root.path, self._engine.inside(root)) for root in roots]
+            roots = await visible_roots(self._engine, sight)
+            listings = [
+                listing(root, root.path, sight, self._engine.inside(root)) for root in roots
+            ]
         tables = [await anyio.to_thread.run_sync(table) for _, table in listings]
         newest = max((generation for generation, _ in listings), default=0)
         return ArrowAnswer(
             _head(newest), pa.concat_tables(tables) if tables else LIST_SCHEMA.empty_table()
         )
 
-    async def _index(self, request: IndexRequest) -> IndexResult:
+    async def _index(self, request: IndexRequest, sight: Sight) -> IndexResult:
         path = request_path(request.path)
         if not await anyio.to_thread.run_sync(os.path.exists, path):
             raise NotFoundError(f"{request.path} does not exist", "check the path")
@@ -249,27 +324,44 @@ class DaemonService:
         if not request.wait:
             return IndexResult(traces=0, generation=root.handle.registry.generation)
         problems = await ticket.wait()
+        traces = ticket.traces
+        if not sight.is_whole:
+            registry = root.handle.registry
+            shown = await anyio.to_thread.run_sync(sight.registry, root, path, registry)
+            traces = len(records_below(shown, root.relative(path)))
         return IndexResult(
-            traces=ticket.traces,
+            traces=traces,
             generation=root.handle.registry.generation,
-            problems=trace_problems(root, problems),
+            problems=await self._problems(root, path, problems, sight),
         )
 
-    async def _attend(self, request: WaitRequest | SyncRequest) -> WaitResult | SyncResult:
+    async def _problems(
+        self, root: Root, path: bytes, problems: dict[bytes, str], sight: Sight
+    ) -> tuple[TraceProblem, ...]:
+        if problems:
+            seen = await anyio.to_thread.run_sync(sight.present, root, path, problems)
+            problems = {one: problems[one] for one in seen}
+        return trace_problems(root, problems)
+
+    async def _attend(
+        self, request: IndexRequest | WaitRequest | SyncRequest, sight: Sight
+    ) -> IndexResult | WaitResult | SyncResult:
+        if isinstance(request, IndexRequest):
+            return await self._index(request, sight)
         path, until_finished = request.path, isinstance(request, WaitRequest)
         if path is not None:
             real = request_path(path)
             targets = [(self._engine.root_of(real), real)]
         else:
-            targets = [(root, root.path) for root in self._engine.roots.values()]
+            targets = [(root, root.path) for root in await visible_roots(self._engine, sight)]
         tickets = [
-            (root, await root.leave_ticket(real, until_finished=until_finished))
+            (root, real, await root.leave_ticket(real, until_finished=until_finished))
             for root, real in targets
         ]
         generation = 0
         problems: list[TraceProblem] = []
-        for root, ticket in tickets:
-            problems += trace_problems(root, await ticket.wait())
+        for root, real, ticket in tickets:
+            problems += await self._problems(root, real, await ticket.wait(), sight)
             generation = max(generation, root.handle.registry.generation)
         reply = WaitResult if until_finished else SyncResult
         return reply(generation=generation, problems=tuple(problems))
@@ -277,12 +369,13 @@ class DaemonService:
     # -- answers ------------------------------------------------------------------------------
 
     async def _ask_index(
-        self, request: AggregationRequest | ReadRequest | ExplainRequest
+        self, request: AggregationRequest | ReadRequest | ExplainRequest, sight: Sight
     ) -> ArrowAnswer | msgspec.Struct:
         if not isinstance(request, AggregationRequest):
-            return await self._events.handle(request)
+            return await self._events.handle(request, sight)
         path = request_path(request.path)
-        return await self._aggregations.answer(self._engine.root_of(path), path, request)
+        root = self._engine.root_of(path)
+        return await self._aggregations.answer(root, path, request, sight)
 
 
 def _settings(request: WatchRequest) -> WatchSettings | None:

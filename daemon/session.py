@@ -20,7 +20,7 @@ import pyarrow as pa
 import structlog
 from anyio.abc import TaskGroup
 
-from dftindexd.daemon.answer import ArrowAnswer, ipc_pieces
+from dftindexd.daemon.answer import ArrowAnswer, ipc_pieces, table_bytes
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.shared_answer import SharedAnswer, shareable
 from dftindexd.daemon.transport import Transport
@@ -28,11 +28,13 @@ from dftindexd.protocol.codec import (
     decode_request,
     encode_error,
     encode_reply,
+    request_tag,
 )
 from dftindexd.protocol.errors import (
     BusyError,
     CancelledError,
     DftIndexError,
+    PermissionDeniedError,
     ProtocolError,
     RequestTimeoutError,
     ShuttingDownError,
@@ -52,6 +54,8 @@ from dftindexd.protocol.requests import Hello, HelloResult
 
 __all__ = ("ServerLimits", "Service", "Session", "error_frame", "write_farewell")
 
+#: Errors that say that something is not allowed, or not now.
+_REFUSALS = (PermissionDeniedError.code, BusyError.code)
 # Answers in shared memory that one client may have been sent and not taken yet.
 _SHARED_ANSWERS = 4
 
@@ -67,10 +71,20 @@ class Service(Protocol):
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What clients may take, all together and each. Times are in seconds."""
+    """What clients may take, all together and each. Times are in seconds.
+
+    ``connections_per_guest`` is for each user who is not the owner. Of one connection,
+    ``request_bytes`` is what its requests in flight take, ``answer_bytes`` what its answers take
+    that it has not taken yet, if these are more than one; a client that takes nothing for
+    ``stalled_seconds`` while there is something to take is hung up on.
+    """
 
     connections: int = 256
+    connections_per_guest: int = 64
     requests_per_connection: int = 256
+    request_bytes: int = 8 << 20
+    answer_bytes: int = 256 << 20
+    stalled_seconds: float = 3600.0
     hello_seconds: float = 10.0
     farewell_seconds: float = 1.0
 
@@ -78,7 +92,9 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 class _Flight:
     """One request that is being answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_bytes: int) -> None:
+        self.request_bytes = request_bytes
+        self.answer_bytes = 0
         self.scope = anyio.CancelScope()
         self.reason: DftIndexError = CancelledError("the request was cancelled by its client")
         # A short answer that is being sent is not taken back, such as that to a request to stop.
@@ -187,14 +203,25 @@ class Session:
             request = decode_request(frame.payload)
             if isinstance(request, Hello):
                 raise ProtocolError("a connection takes one hello only")
-            self._require_room()
+            self._require_room(len(frame.payload))
         except DftIndexError as error:
+            self._log_refusal("unread", error.code, error)
             await self._outbox.send(error_frame(frame.request_id, error))
             return
-        flight = self._flights[frame.request_id] = _Flight()
+        flight = self._flights[frame.request_id] = _Flight(len(frame.payload))
         tasks.start_soon(self._answer, frame.request_id, request, flight)
 
-    def _require_room(self) -> None:
+    def _log_refusal(self, request: str, code: str, error: Exception) -> None:
+        _log.warning(
+            "request_refused",
+            request=request,
+            pid=self._peer.pid,
+            uid=self._peer.uid,
+            code=code,
+            error=str(error),
+        )
+
+    def _require_room(self, size: int) -> None:
         if self._stopping.is_set():
             raise ShuttingDownError("the daemon is ending")
         limit = self._limits.requests_per_connection
@@ -203,6 +230,26 @@ class Session:
                 f"this connection has {limit} requests in flight",
                 "wait for an answer, or open another connection",
             )
+        most = self._limits.request_bytes
+        if size + sum(flight.request_bytes for flight in self._flights.values()) > most:
+            raise BusyError(
+                f"the requests in flight on this connection would take more than {most} bytes",
+                "wait for an answer",
+            )
+
+    def _hold(self, flight: _Flight, size: int) -> None:
+        """Count in that an answer of *size* bytes waits to be taken.
+
+        :raises BusyError: there is too much of that already.
+        """
+        most = self._limits.answer_bytes
+        held = sum(one.answer_bytes for one in self._flights.values())
+        if held and held + size > most:
+            raise BusyError(
+                f"answers of {held} bytes wait to be read on this connection, the limit is {most}",
+                "read them before asking for more",
+            )
+        flight.answer_bytes = size
 
     async def _answer(self, request_id: int, request: Any, flight: _Flight) -> None:
         try:
@@ -219,8 +266,9 @@ class Session:
             answer = await self._service.handle(request, self._peer)
             if not isinstance(answer, ArrowAnswer):
                 flight.is_answered = True
-                await self._reply(request_id, answer)
+                await self._reply(request_id, answer, flight)
                 return
+            self._hold(flight, sum(table_bytes(source) for source in answer.sources))
             await self._reply(request_id, answer.head)
             tables = shareable(answer.sources) if self._shares_memory else None
             if tables is not None:
@@ -229,8 +277,11 @@ class Session:
                 await self._send_rows(request_id, answer, flight)
             await self._outbox.send(encode_frame(Kind.END, request_id))
         except Exception as error:  # noqa: BLE001 - the client gets it, whatever it is
-            if not isinstance(getattr(error, "code", None), str):
+            code = getattr(error, "code", None)
+            if not isinstance(code, str):
                 _log.exception("request_failed", request=type(request).__name__)
+            elif code in _REFUSALS:
+                self._log_refusal(request_tag(type(request)), code, error)
             await self._outbox.send(error_frame(request_id, error))
 
     async def _send_rows(self, request_id: int, answer: ArrowAnswer, flight: _Flight) -> None:
@@ -254,8 +305,12 @@ class Session:
                 shared.abandon()
             await taken.wait()
 
-    async def _reply(self, request_id: int, reply: msgspec.Struct) -> None:
+    async def _reply(
+        self, request_id: int, reply: msgspec.Struct, flight: _Flight | None = None
+    ) -> None:
         payload = encode_reply(reply)
+        if flight is not None:
+            self._hold(flight, len(payload))
         if len(payload) > MAX_REPLY_BYTES:
             raise BusyError(
                 f"the reply has {len(payload)} bytes, the limit is {MAX_REPLY_BYTES}",
@@ -269,11 +324,14 @@ class Session:
                 item.set()
                 continue
             try:
-                if isinstance(item, SharedAnswer):
-                    await item.send(self._transport)
-                else:
-                    await self._transport.send(item)
-            except anyio.BrokenResourceError:
+                with anyio.fail_after(self._limits.stalled_seconds):
+                    if isinstance(item, SharedAnswer):
+                        await item.send(self._transport)
+                    else:
+                        await self._transport.send(item)
+            except (anyio.BrokenResourceError, TimeoutError) as error:
+                if isinstance(error, TimeoutError):
+                    _log.warning("client_stalled", pid=self._peer.pid, uid=self._peer.uid)
                 tasks.cancel_scope.cancel()
                 return
 

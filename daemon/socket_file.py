@@ -1,9 +1,10 @@
 """The daemon's socket in the file system: locked, then bound; never stolen, never left open.
 
 Invariants: whoever holds the lock ``<socket>.lock`` owns the path; a socket is unlinked and bound
-only under that lock; the socket never has a mode wider than 0600; nothing but a socket is ever
-unlinked. The lock file stays behind on purpose: unlinking it would let two daemons each lock a
-different file of the same name.
+only under that lock; nothing but a socket is ever unlinked. The socket has mode 0600; where others
+are allowed in, 0660 and their group, or 0666 where they are not of one group alone: then the server
+decides by who the kernel says they are. The lock file stays behind on purpose: unlinking it would
+let two daemons each lock a different file of the same name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from dftindexd.daemon.admission import Admission
 from dftindexd.protocol.errors import BusyError, InvalidArgumentError, PermissionDeniedError
 from dftindexd.protocol.paths import check_socket_path
 
@@ -47,10 +49,13 @@ def socket_lock(path: str) -> Iterator[int]:
         os.close(lock)
 
 
-def bind_socket(path: str, owned: int | None = None) -> BoundSocket:
+def bind_socket(
+    path: str, owned: int | None = None, admission: Admission | None = None
+) -> BoundSocket:
     """Lock *path*, take away a stale socket, bind and listen.
 
-    *owned* is the lock of :func:`socket_lock` where the caller has it already.
+    *owned* is the lock of :func:`socket_lock` where the caller has it already, *admission* says who
+    may connect.
 
     Raises:
         BusyError: another daemon serves *path*; the message names its pid.
@@ -61,6 +66,8 @@ def bind_socket(path: str, owned: int | None = None) -> BoundSocket:
     try:
         _unlink_stale(path)
         listener = _listen(path)
+        if admission is not None and admission.allows_others:
+            _open_to(path, admission.only_group)
         return BoundSocket(path, listener, lock, _identity(path))
     except BaseException:
         os.close(lock)
@@ -102,10 +109,11 @@ def _prepare_directory(directory: str) -> None:
             f"the socket directory {directory} belongs to user {found.st_uid}",
             "choose a directory of your own with --socket",
         )
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        others = "everybody" if found.st_mode & stat.S_IWOTH else f"group {found.st_gid}"
         raise PermissionDeniedError(
-            f"everybody can write the socket directory {directory}",
-            f"run `chmod o-w {directory}`, or choose another socket with --socket",
+            f"{others} can write the socket directory {directory}",
+            f"run `chmod go-w {directory}`, or choose another socket with --socket",
         )
 
 
@@ -162,6 +170,21 @@ def _listen(path: str) -> socket.socket:
             "choose a directory on a local file system with --socket",
         ) from error
     return listener
+
+
+def _open_to(path: str, group: int | None) -> None:
+    """Let others connect: those of *group*, or where there is none whoever reaches the socket."""
+    if group is None:
+        os.chmod(path, 0o666)
+        return
+    try:
+        os.chown(path, -1, group)
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"the socket {path} cannot be given to group {group}: {error.strerror}",
+            "run the daemon as a user of that group, or allow users with --allow-user",
+        ) from error
+    os.chmod(path, 0o660)
 
 
 @contextmanager

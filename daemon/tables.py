@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from dftindexd.actors.directories import is_below
 from dftindexd.actors.root import Root
 from dftindexd.actors.store_state import store_state
+from dftindexd.daemon.sight import EVERYTHING, Sight
 from dftindexd.index.endings import miscount
 from dftindexd.index.model import TraceRecord
 from dftindexd.index.store.aside import kept_aside
@@ -75,36 +77,45 @@ def damage_of(record: TraceRecord) -> str:
     return "; ".join(filter(None, (lines if bad else "", corrupt)))
 
 
-def changes_table(root: Root, below: bytes, since: int) -> pa.Table:
-    """Return one row for each trace at or below *below* that changed after the generation *since*.
+def changes_table(
+    root: Root, below: bytes, since: int, sight: Sight = EVERYTHING
+) -> Callable[[], pa.Table]:
+    """Return what makes a table of what changed at or below *below* after the generation *since*,
+    in any thread: one row for each trace, of those that *sight* shows.
 
     :raises StaleGenerationError: that is not known any more.
     """
     registry = root.handle.registry
     changes = changes_since(registry, since, root.relative(below))
     damaged = root.handle.damage.reasons(registry.sets)
-    rows = [_row(root, one.path, one, damaged.get(one.path, "")) for one in changes.changed]
-    rows += [_row(root, path, None, "") | {"state": "removed"} for path in changes.removed]
-    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["path"])), schema=LIST_SCHEMA)
+
+    def table() -> pa.Table:
+        shown = sight.registry(root, below, registry)
+        removed = sight.named(root, below, changes.removed)
+        changed = [one for one in changes.changed if one.path in shown.sets]
+        rows = [_row(root, one.path, one, damaged.get(one.path, "")) for one in changed]
+        rows += [_row(root, path, None, "") | {"state": "removed"} for path in removed]
+        rows.sort(key=lambda row: str(row["path"]))
+        return pa.Table.from_pylist(rows, schema=LIST_SCHEMA)
+
+    return table
 
 
 def listing(
-    root: Root, below: bytes, without: Sequence[bytes] = ()
+    root: Root, below: bytes, sight: Sight = EVERYTHING, without: Sequence[bytes] = ()
 ) -> tuple[int, Callable[[], pa.Table]]:
     """Return the generation that is shown now, and what makes a table of it in any thread: one row
     for each trace at or below the absolute path *below*, but not below those directories *without*
-    which it is asked for, relative to the root."""
+    which it is asked for, relative to the root, of those that *sight* shows."""
     registry, seen = root.handle.registry, list(root.state.seen)
     damaged = root.handle.damage.reasons(registry.sets)
     relative = root.relative(below)
 
     def table() -> pa.Table:
-        records = {record.path: record for record in records_below(registry, relative)}
-        queued = (
-            path
-            for path in seen
-            if path not in records
-            and (not relative or path == relative or path.startswith(relative + b"/"))
+        shown = sight.registry(root, below, registry)
+        records = {record.path: record for record in records_below(shown, relative)}
+        queued = sight.present(
+            root, below, [p for p in seen if p not in registry.sets and is_below(p, relative)]
         )
         rows = [
             _row(root, path, records.get(path), damaged.get(path, ""))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import anyio.to_thread
 import pyarrow as pa
 
 from dftindexd.actors.directories import is_below
 from dftindexd.actors.engine import Engine
-from dftindexd.actors.events import EventBus, Listener, TraceEvent
+from dftindexd.actors.events import Listener, TraceEvent
+from dftindexd.actors.root import Root
 from dftindexd.daemon.answer import ArrowAnswer, BatchStream
+from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.tables import display
 from dftindexd.protocol.requests import AnswerHead
 
@@ -32,25 +35,56 @@ _FIELDS: Final[list[pa.Field[Any]]] = [
 EVENT_SCHEMA: Final = pa.schema(_FIELDS)
 
 
-def tail(engine: Engine, path: bytes) -> ArrowAnswer:
-    """Return what happens from now on at or below *path*, ``b""`` for all roots.
+def tail(engine: Engine, path: bytes, visible: Sequence[Root], sight: Sight) -> ArrowAnswer:
+    """Return what happens from now on at or below *path*, ``b""`` for all *visible* roots, to what
+    *sight* shows by then.
 
     :raises NotWatchedError: no root holds it, nor lies below it.
     """
-    roots = [root for root in engine.roots.values() if not path or is_below(root.path, path)]
+    roots = [root for root in visible if not path or is_below(root.path, path)]
     roots = roots or [engine.root_of(path)] if path else roots
     newest = max((root.handle.registry.generation for root in roots), default=0)
-    batches = _batches(engine.events, engine.events.listen(path))
+    batches = _batches(engine, engine.events.listen(path), path, sight)
     return ArrowAnswer(AnswerHead(generation=newest), BatchStream(EVENT_SCHEMA, batches))
 
 
-async def _batches(bus: EventBus, listener: Listener) -> AsyncGenerator[pa.RecordBatch, None]:
+async def _batches(
+    engine: Engine, listener: Listener, base: bytes, sight: Sight
+) -> AsyncGenerator[pa.RecordBatch, None]:
     try:
         while True:
             missed, events = await listener.take()
-            yield event_batch(events, missed)
+            if not sight.is_whole:
+                # As the disk is by now, not as it was when the answer began.
+                now, roots = sight.anew(), dict(engine.roots)
+                events = await anyio.to_thread.run_sync(_seen, events, roots, base, now)
+                # How many others' traces had events is not told.
+                missed = min(missed, 1)
+            if events or missed:
+                yield event_batch(events, missed)
     finally:
-        bus.leave(listener)
+        engine.events.leave(listener)
+
+
+def _seen(
+    events: Iterable[TraceEvent], roots: Mapping[bytes, Root], base: bytes, sight: Sight
+) -> list[TraceEvent]:
+    """Return those of *events* whose trace, or the directory of a removed one, *sight* shows."""
+    seen: list[TraceEvent] = []
+    for event in events:
+        root = roots.get(event.root)
+        if root is None:
+            continue
+        if not event.path:
+            shown = sight.sees_directory(root.path)
+        else:
+            show = sight.named if event.kind == "removed" else sight.present
+            # Above the root nothing was asked about, so that all of the root's names count.
+            known = base if is_below(base, root.path) and base else root.path
+            shown = bool(show(root, known, [root.relative(event.path)]))
+        if shown:
+            seen.append(event)
+    return seen
 
 
 def event_batch(events: Iterable[TraceEvent], missed: int) -> pa.RecordBatch:

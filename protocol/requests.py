@@ -20,6 +20,7 @@ from dftindexd.protocol.index_requests import (
 )
 from dftindexd.protocol.message import AnswerHead, Request, TraceProblem
 from dftindexd.protocol.message import Reply as _Reply
+from dftindexd.protocol.operation_requests import DebugDumpRequest, MetricsRequest
 from dftindexd.protocol.upkeep_requests import (
     BackupRequest,
     CompactRequest,
@@ -386,5 +387,7 @@ AnyRequest: TypeAlias = (
     | IndexPidsRequest
     | IndexChunksRequest
     | TailRequest
+    | MetricsRequest
+    | DebugDumpRequest
     | StopRequest
 )
