@@ -20,6 +20,7 @@ from dftindexd.actors.state_dir import default_state_dir
 from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
 from dftindexd.daemon.index_command import IndexOptions, index_paths
 from dftindexd.daemon.logs import configure_logs
+from dftindexd.daemon.memory_budget import default_budget, memory_there_is
 from dftindexd.daemon.without_pandas import refuse_pandas
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import (
@@ -186,8 +187,8 @@ def _state_dir(given: str | None) -> str:
     "--memory-budget",
     type=click.IntRange(min=1),
     metavar="MIB",
-    help="Parse so much at once that the workers are expected to take no more. Default: no limit "
-    "but the number of workers.",
+    help="Parse so much at once that the workers are expected to take no more. Default: a quarter "
+    "of the memory that is available at the start, or of the control group's, at most 8192.",
 )
 @_filter_options
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
@@ -222,7 +223,9 @@ def run(
         workers=workers or default_workers(),
         open_stores=open_stores,
         gone_seconds=gone_retention * _DAY_SECONDS,
-        memory_budget=None if memory_budget is None else memory_budget << 20,
+        memory_budget=(
+            default_budget(memory_there_is()) if memory_budget is None else memory_budget << 20
+        ),
         stall_seconds=stall,
         root=RootOptions(
             tiers=TierConfig(arguments=arguments, bloom_rate=bloom_rate),
