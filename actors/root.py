@@ -236,6 +236,7 @@ class Root:
                 self.handle,
                 self.store,
                 self._pool.mailbox,
+                self._dispatcher,
                 sample=sample,
             )
 
