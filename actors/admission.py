@@ -21,9 +21,9 @@ BATCH_BYTES: Final = 8 << 20
 #: What a trace costs beside its bytes.
 _TRACE_BYTES: Final = 64 << 10
 
-_LEAST_MEMORY: Final = 32 << 20
-_MOST_MEMORY: Final = 256 << 20
-_MEMORY_PER_BYTE: Final = 4
+_LEAST_MEMORY: Final = 64 << 20
+_MOST_MEMORY: Final = 144 << 20
+_MEMORY_PER_BYTE: Final = 16
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -41,8 +41,15 @@ class _Slot(msgspec.Struct, frozen=True):
 
 
 def job_memory(size: int) -> int:
-    """Return how much memory a worker is expected to take for *size* bytes of files: it holds
-    pieces of the text and what it counts, so that from some size on it takes no more."""
+    """Return how much memory a worker is expected to take for *size* bytes of files:
+
+        64 MiB, and 16 bytes for each of them, at most 144 MiB.
+
+    Measured by ``benchmarks.job_memory``: a worker has loaded some 60 MB before it reads anything.
+    It holds a chunk of the text, eleven times what that takes packed, and what it makes of it; from
+    some size on it takes no more. For a plain trace it is too much. A hostile trace may take
+    several times as much (``tests/stress``), which nobody can tell before it is read.
+    """
     return min(_LEAST_MEMORY + _MEMORY_PER_BYTE * size, _MOST_MEMORY)
 
 

@@ -19,6 +19,7 @@ __all__ = (
     "Task",
     "Waiter",
     "problems_of",
+    "quarantine_delay",
     "quarantine_of",
     "removals_of",
     "retry_delay",
@@ -27,6 +28,9 @@ __all__ = (
 
 #: After how many failures a trace is quarantined.
 MAX_ATTEMPTS: Final = 3
+
+_HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
 
 #: A segment ends early when it holds very many distinct texts, which take more on disk than this.
 _BYTES_OF_FULL_SEGMENT: Final = 256 << 10
@@ -137,3 +141,9 @@ def segments_of(size: int) -> int:
 def retry_delay(attempt: int) -> float:
     """Return how many seconds a trace rests after its *attempt*-th failure (from 1)."""
     return float(min(30.0, 0.1 * 4.0 ** (attempt - 1)))
+
+
+def quarantine_delay(tries: int) -> float:
+    """Return after how many seconds a quarantined trace is tried by itself that was so *tries*
+    times already: what kills a worker today may be a full memory, or a file system that is ill."""
+    return float(min(_DAY, _HOUR * 2 ** min(tries, 5)))

@@ -238,6 +238,7 @@ class Root:
                 self.handle,
                 self.store,
                 self._pool.mailbox,
+                self._dispatcher,
                 sample=sample,
             )
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from rpds import HashTrieMap
 
 from dftindexd.actors.admission import BATCH_BYTES, Demand
-from dftindexd.actors.directories import is_below
+from dftindexd.actors.directories import Directories, is_below
 from dftindexd.actors.jobs import (
     MAX_ATTEMPTS,
     Job,
@@ -69,8 +69,7 @@ class RootState:
         self._since_look: set[bytes] = set()
         # The sets of traces that needed nothing as last seen, which spares looking again.
         self._at_rest: dict[bytes, Sets] = {}
-        # Every directory that ever held a trace, however far below.
-        self._directories: set[bytes] = {b""}
+        self._directories = Directories()
         self._knows_store = False
         self._last_job = 0
 
@@ -113,7 +112,7 @@ class RootState:
             self.retries.forgive(path)
         elif known is None:
             self.seen[path] = Seen(stamp, now, changed=False)
-            self._note_directories((path,))
+            self._directories.note((path,))
         elif known.stamp != stamp:
             self.seen[path] = Seen(stamp, now, changed=True)
             # One that only grew does not lose its record: it may kill a worker at every size.
@@ -162,7 +161,7 @@ class RootState:
             return
         if not self._knows_store:
             self._knows_store = True
-            self._note_directories(traces)
+            self._directories.note(traces)
         self.root_error = ""
         if not scan.directory:
             self.device = scan.device
@@ -200,7 +199,7 @@ class RootState:
         self._at_rest[one.path] = sets
         self.seen[one.path] = Seen(one.stamp, now, changed=False)
         self.seen_bytes += stamp.size
-        self._note_directories((path,))
+        self._directories.note((path,))
         return True
 
     def _maybe_gone(self, scan: Scan, traces: Traces) -> list[bytes]:
@@ -211,11 +210,6 @@ class RootState:
             known = {path for path in traces}  # noqa: C416
             known.update(self.seen, self._doubtful)
         return sorted(filter(scan.covers, known.difference(scan.stamps)))
-
-    def _note_directories(self, paths: Iterable[bytes]) -> None:
-        for path in paths:
-            while (path := path.rpartition(b"/")[0]) not in self._directories:
-                self._directories.add(path)
 
     def seen_by(self, waiter: Waiter) -> list[bytes]:
         """Return the traces on disk that *waiter* covers."""
@@ -230,6 +224,11 @@ class RootState:
                 self.retries.forgive(path)
                 self._forced.add(path)
                 self.queue.put(path, self.seen[path].stamp.size, urgent=True)
+
+    def try_quarantined(self, traces: Traces, *, now: float, wall_ns: int) -> None:
+        """Queue the quarantined traces whose time it is to be tried once more."""
+        for path in self.retries.due(now):
+            self.evaluate(path, traces, now=now, wall_ns=wall_ns)
 
     def hurry(self, paths: Iterable[bytes]) -> None:
         """Move those of *paths* that are queued ahead of the others."""
@@ -253,6 +252,8 @@ class RootState:
         _keep(self._unfinished, path, action in (Action.WAIT, Action.SETTLE))
         if action is Action.NOTHING and sets:
             self._at_rest[path] = sets
+            if any(one.quarantined for one in sets):
+                self.retries.quarantined(path, now)
         else:
             self._at_rest.pop(path, None)
         return action
@@ -265,6 +266,7 @@ class RootState:
             seen.stamp if seen is not None else None,
             self.tiers,
             forced=path in self._forced,
+            again=self.retries.tries_again(path),
             quiet_seconds=quiet,
             settle_seconds=self.settle_seconds,
         )

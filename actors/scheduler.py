@@ -159,9 +159,9 @@ class RootScheduler(Actor):
         self._notice_store(context.mailbox)
         if self._options.follow and anyio.current_time() >= self._next_rescan:
             self._look_everywhere = True
-        settled = self._state.settled(
-            self._handle.registry.sets, now=anyio.current_time(), wall_ns=time.time_ns()
-        )
+        traces, now, wall_ns = self._handle.registry.sets, anyio.current_time(), time.time_ns()
+        self._state.try_quarantined(traces, now=now, wall_ns=wall_ns)
+        settled = self._state.settled(traces, now=now, wall_ns=wall_ns)
         await self._commit(settled, context)
         if self._state.idle and (path := self._merging.take()) is not None:
             self._state.force([path])

@@ -1,8 +1,8 @@
 """Verifying one root: in a copy of its store, beside everything else that goes on.
 
 Rows are checked in a thread, a few traces at a time, so that it can be given up at any moment; a
-sample of the traces is parsed again by the workers. What is found is noted as damage, which has the
-scheduler rebuild the traces; damage of no trace has the store set aside.
+sample of the traces is parsed again by the workers, when it is their turn. What is found is noted
+as damage, which has the scheduler rebuild the traces; damage of no trace has the store set aside.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
+from typing import Final
 
 import anyio
 import anyio.to_thread
 import msgspec
 
+from dftindexd.actors.admission import Demand
 from dftindexd.actors.commands import (
     Condemn,
     ParsedOutcome,
@@ -25,6 +27,7 @@ from dftindexd.actors.commands import (
     StoreCopy,
     Verify,
 )
+from dftindexd.actors.dispatcher import Dispatcher
 from dftindexd.actors.errors import ActorEndedError
 from dftindexd.actors.jobs import segments_of
 from dftindexd.actors.mailbox import Mailbox
@@ -50,6 +53,9 @@ __all__ = ("Verification", "copy_name", "sample_of", "store_copy", "verify")
 _SLICE_TRACES = 64
 #: A trace of more bytes is not parsed again as a sample.
 _MOST_SAMPLE_BYTES = 64 << 20
+
+#: What makes of a root's path a name among those that wait for workers, which no path can be.
+_SAMPLE: Final = b"\0verify"
 
 _numbers = count(1)
 
@@ -80,7 +86,14 @@ async def store_copy(store: Mailbox, purpose: str) -> AsyncIterator[StoreCopy]:
 
 
 async def verify(
-    root: bytes, below: bytes, handle: StoreHandle, store: Mailbox, pool: Mailbox, *, sample: int
+    root: bytes,
+    below: bytes,
+    handle: StoreHandle,
+    store: Mailbox,
+    pool: Mailbox,
+    dispatcher: Dispatcher,
+    *,
+    sample: int,
 ) -> Verification:
     """Verify the traces at or below *below* (relative to *root*) and note what is damaged.
 
@@ -95,7 +108,7 @@ async def verify(
             generation, traces = copy.registry.generation, sets_below(copy.registry, below)
             problems += await _verify_rows(root, traces, copy, handle)
         taken = sample_of(traces, sample)
-        problems += await _verify_sample(root, taken, handle, pool)
+        problems += await _verify_sample(root, taken, handle, pool, dispatcher)
     except StoreDamagedError as error:
         problems.append(Problem(kind="store", reason=error.message))
     except ActorEndedError:
@@ -163,10 +176,15 @@ def sample_of(traces: Sequence[Sets], number: int) -> list[TraceRecord]:
 
 
 async def _verify_sample(
-    root: bytes, records: Sequence[TraceRecord], handle: StoreHandle, pool: Mailbox
+    root: bytes,
+    records: Sequence[TraceRecord],
+    handle: StoreHandle,
+    pool: Mailbox,
+    dispatcher: Dispatcher,
 ) -> list[Problem]:
     problems: list[Problem] = []
-    for record in records:
+    for done, record in enumerate(records):
+        handle.verifying = f"sample {done} of {len(records)}"
         run = segments_of(record.stamp.size)
         number = handle.new_segment_id(2 * run)
         stem = f"verify-{number:016x}"
@@ -179,9 +197,10 @@ async def _verify_sample(
             tiers=record.tiers,
         )
         try:
-            result: ParseResult = await pool.ask(
-                ParseJob(requests=(request,), staging=staging, stem=stem)
-            )
+            async with dispatcher.slot(root + _SAMPLE, Demand(False, record.stamp.size)):
+                result: ParseResult = await pool.ask(
+                    ParseJob(requests=(request,), staging=staging, stem=stem)
+                )
         except WorkerDiedError:
             continue  # the trace is not known to be damaged, and nobody waits for its rows
         finally:

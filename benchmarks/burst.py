@@ -1,9 +1,10 @@
 """Very many small traces at once, and a start where nothing has changed.
 
-``python -m benchmarks.burst [--traces 20000]`` runs a daemon, writes so many finished traces of three
-events into nested directories, and waits for ``sync``; then it ends the daemon and starts another.
-Seconds of the first row are from the last write to the end of ``sync``, those of the others from the
-start of the process. Processor time and memory (PSS) are those of the daemon's own process.
+``python -m benchmarks.burst [--traces 20000]`` runs a daemon, writes so many finished traces of
+three events into nested directories, and waits for ``sync``; then it ends the daemon and starts
+another. Seconds of the first row are from the last write to the end of ``sync``, those of the
+others from the start of the process. Processor time and memory (PSS) are those of the daemon's own
+process.
 """
 
 from __future__ import annotations
@@ -42,9 +43,7 @@ class Life(NamedTuple):
         seconds = time.perf_counter() - begun
         process = psutil.Process(self.client.ping().pid)
         times, memory = process.cpu_times(), process.memory_full_info().pss
-        return (
-            f"| {what} | {seconds:.2f} | {times.user + times.system:.2f} | {memory / 1e6:.0f} |"
-        )
+        return f"| {what} | {seconds:.2f} | {times.user + times.system:.2f} | {memory / 1e6:.0f} |"
 
     def synced(self, traces: int) -> int:
         """Wait until all *traces* are indexed, and return the generation of their store.

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "kernel": ("kernel", "--generate", "250", "--stages"),
     "real": ("real",),
     "growth": ("growth",),
+    "job_memory": ("job_memory",),
     "queries": ("queries",),
     "client_rows": ("client_rows",),
     "one_more": ("one_more",),

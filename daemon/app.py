@@ -50,7 +50,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 2
     open_stores: int = MOST_OPEN
     gone_seconds: float = GONE_SECONDS
-    memory_budget: int | None = None
+    memory_budget: int
     stall_seconds: float = STALL_SECONDS
     root: RootOptions = RootOptions()
     admission: Admission = msgspec.field(default_factory=Admission)
@@ -132,6 +132,7 @@ async def _begin(
         socket=options.socket,
         state_dir=options.state_dir,
         roots=len(engine.roots),
+        memory_budget_mib=options.memory_budget >> 20,
         pid=os.getpid(),
     )
 

@@ -21,6 +21,7 @@ from dftindexd.daemon.app import RunOptions, default_workers, run_daemon
 from dftindexd.daemon.cli_access import access_options, admission_of
 from dftindexd.daemon.index_command import IndexOptions, index_paths
 from dftindexd.daemon.logs import configure_logs
+from dftindexd.daemon.memory_budget import default_budget, memory_there_is
 from dftindexd.daemon.metrics_outlets import MetricsOptions
 from dftindexd.daemon.without_pandas import refuse_pandas
 from dftindexd.index.errors import CoreError
@@ -188,8 +189,8 @@ def _state_dir(given: str | None) -> str:
     "--memory-budget",
     type=click.IntRange(min=1),
     metavar="MIB",
-    help="Parse so much at once that the workers are expected to take no more. Default: no limit "
-    "but the number of workers.",
+    help="Parse so much at once that the workers are expected to take no more. Default: a quarter "
+    "of the memory that is available at the start, or of the control group's, at most 8192.",
 )
 @_filter_options
 @access_options
@@ -229,7 +230,9 @@ def run(
         workers=workers or default_workers(),
         open_stores=open_stores,
         gone_seconds=gone_retention * _DAY_SECONDS,
-        memory_budget=None if memory_budget is None else memory_budget << 20,
+        memory_budget=(
+            default_budget(memory_there_is()) if memory_budget is None else memory_budget << 20
+        ),
         stall_seconds=stall,
         admission=admission_of(allow_users, allow_groups),
         metrics=MetricsOptions(

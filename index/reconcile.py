@@ -83,6 +83,7 @@ def reconcile(
     record: TraceRecord | None,
     stamp: FileStamp | None,
     *,
+    again: bool = False,
     quiet_seconds: float = 0.0,
     settle_seconds: float = float("inf"),
 ) -> Action:
@@ -90,6 +91,7 @@ def reconcile(
 
     :param record: what the store holds of it, ``None`` for nothing.
     :param stamp: what the disk shows, ``None`` where the trace is gone.
+    :param again: whether it is to be tried though it is in quarantine.
     :param quiet_seconds: how long its stamp has been the same.
     :param settle_seconds: after how much silence an unfinished trace counts as finished.
     """
@@ -98,7 +100,9 @@ def reconcile(
     if record is None:
         return Action.INDEX
     if record.stamp == stamp:
-        if record.quarantined or record.ending is not None:
+        if record.quarantined:
+            return Action.REPLACE if again else Action.NOTHING
+        if record.ending is not None:
             return Action.NOTHING
         if quiet_seconds < settle_seconds:
             return Action.WAIT
@@ -116,6 +120,7 @@ def needs(
     wanted: TierConfig,
     *,
     forced: bool = False,
+    again: bool = False,
     quiet_seconds: float = 0.0,
     settle_seconds: float = float("inf"),
 ) -> Needs:
@@ -123,12 +128,14 @@ def needs(
 
     Sets that give what is wanted are kept up to date, each with all that it holds; what none gives
     is built as one more set. A set of an earlier file gives nothing. *forced* parses anew whatever
-    is used, but nothing that is not.
+    is used, but nothing that is not; *again* also what is in quarantine.
     """
     if stamp is None:
         return Needs(Action.REMOVE if sets else Action.NOTHING)
     actions = [
-        reconcile(one, stamp, quiet_seconds=quiet_seconds, settle_seconds=settle_seconds)
+        reconcile(
+            one, stamp, again=again, quiet_seconds=quiet_seconds, settle_seconds=settle_seconds
+        )
         for one in sets
     ]
     usable = tuple(

@@ -70,7 +70,7 @@ class CommitSettled(msgspec.Struct, frozen=True, kw_only=True, tag="settled"):
 
 
 class CommitQuarantine(msgspec.Struct, frozen=True, kw_only=True, tag="quarantine"):
-    """The trace cannot be parsed for this set; list it with its reason until it changes on disk."""
+    """The trace cannot be parsed for this set; list it with its reason until it can."""
 
     path: bytes
     base_version: int

@@ -86,19 +86,19 @@ def test_a_small_job_is_given_ahead_of_a_free_worker_and_a_big_one_is_not() -> N
 
 
 @pytest.mark.parametrize(
-    ("size", "memory"), [(0, 32), (MIB, 36), (8 * MIB, 64), (56 * MIB, 256), (1 << 40, 256)]
+    ("size", "memory"), [(0, 64), (MIB, 80), (4 * MIB, 128), (5 * MIB, 144), (1 << 40, 144)]
 )
 def test_the_memory_of_a_job_grows_with_its_bytes_up_to_a_bound(size: int, memory: int) -> None:
     assert job_memory(size) == memory * MIB
 
 
 def test_a_job_over_the_budget_waits_and_nothing_overtakes_it() -> None:
-    admission = Admission(workers=8, memory_budget=300 * MIB)
+    admission = Admission(workers=8, memory_budget=220 * MIB)
     admission.want(b"a", small())
     _, slot = admitted(admission, small())
     admission.want(b"b", BIG)
     assert admitted(admission, BIG)[0] == b"b"
-    assert admission.memory <= 300 * MIB
+    assert admission.memory <= 220 * MIB
     admission.want(b"b", BIG)
     admission.want(b"c", Demand(urgent=True, bytes=8 * MIB))
     assert admission.next() is None

@@ -40,10 +40,19 @@ class Place:
 
     @asynccontextmanager
     async def engine(
-        self, options: RootOptions = ASKED, *, state: str = "state", workers: int = 1
+        self,
+        options: RootOptions = ASKED,
+        *,
+        state: str = "state",
+        workers: int = 1,
+        memory_budget: int | None = None,
     ) -> AsyncIterator[Engine]:
         engine_options = EngineOptions(
-            state_dir=str(self.base / state), owner="the test", workers=workers, root=options
+            state_dir=str(self.base / state),
+            owner="the test",
+            workers=workers,
+            memory_budget=memory_budget,
+            root=options,
         )
         with anyio.fail_after(60):
             async with open_engine(engine_options) as engine:
@@ -218,6 +227,15 @@ async def test_many_small_traces_share_jobs_and_all_arrive(place: Place) -> None
         assert set(events(root).values()) == {2}
         assert root.handle.registry.generation < 50
         assert root.state.idle
+
+
+async def test_jobs_over_the_memory_budget_are_read_one_after_the_other(place: Place) -> None:
+    for number in range(3):
+        write_trace(place.root / f"{number}.pfw", 30_000)
+    async with place.engine(workers=2, memory_budget=1) as engine:
+        root = await engine.add_root(place.path)
+        assert await sync(root) == {}
+        assert events(root) == {b"%d.pfw" % one: 30_000 for one in range(3)}
 
 
 async def test_large_segments_come_by_files_and_nothing_stays_in_staging(place: Place) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftindexd.actors.jobs import MAX_ATTEMPTS, Job, Task, retry_delay, segments_of
+from dftindexd.actors.jobs import (
+    MAX_ATTEMPTS,
+    Job,
+    Task,
+    quarantine_delay,
+    retry_delay,
+    segments_of,
+)
 from dftindexd.index.model import FileStamp
 from dftindexd.index.reconcile import Action, Step
 from dftindexd.index.scan import Scan
@@ -95,6 +102,49 @@ def test_a_quarantined_trace_is_tried_again_only_when_it_changes_and_once() -> N
     world.look()
     world.run()
     assert world.registry.traces[b"a"].quarantined == ""
+
+
+def test_a_quarantined_trace_is_tried_again_by_itself_after_an_hour_and_then_after_two() -> None:
+    world = World()
+    for path in (b"a", b"fine"):
+        world.put(path)
+    world.look()
+    bad = frozenset({b"a"})
+    world.run(failing=bad)
+    for hours in (1, 2, 4):
+        last = world.now
+        world.now += hours * 3600.0 - 60.0
+        world.try_quarantined()
+        assert world.state.idle
+        world.now = last + hours * 3600.0
+        world.try_quarantined()
+        assert [world.paths(job) for job in world.run(failing=bad)] == [[b"a"]]
+    world.now += 8 * 3600.0
+    world.try_quarantined()
+    world.run()
+    assert world.registry.traces[b"a"].quarantined == ""
+    assert world.registry.traces[b"fine"].version == 1
+    world.now += 48 * 3600.0
+    world.try_quarantined()
+    assert world.state.idle
+
+
+def test_a_trace_that_was_quarantined_before_the_start_is_tried_an_hour_after_it() -> None:
+    world = World()
+    world.put(b"a")
+    world.look()
+    world.run(failing=frozenset({b"a"}))
+    world.want(TIERS)
+    assert world.state.idle
+    world.now += 3600.0
+    world.try_quarantined()
+    world.run()
+    assert world.registry.traces[b"a"].quarantined == ""
+
+
+def test_the_time_between_two_tries_in_quarantine_doubles_up_to_a_day() -> None:
+    hours = [quarantine_delay(tries) / 3600 for tries in (0, 1, 2, 3, 4, 5, 1000)]
+    assert hours == [1, 2, 4, 8, 16, 24, 24]
 
 
 def test_another_file_at_the_path_of_a_quarantined_trace_starts_afresh() -> None:
