@@ -44,8 +44,10 @@ from dftindexd.protocol.index_requests import (
     IndexChunksRequest,
     IndexNamesRequest,
     IndexPidsRequest,
+    IndexPlansRequest,
     IndexRowsRequest,
     IndexSetsRequest,
+    IndexStatisticsRequest,
 )
 from dftindexd.protocol.requests import (
     AggregationRequest,
@@ -129,6 +131,8 @@ class DaemonService:
                 | IndexNamesRequest()
                 | IndexPidsRequest()
                 | IndexChunksRequest()
+                | IndexPlansRequest()
+                | IndexStatisticsRequest()
             ):
                 return await self._indexes.handle(request)
             case StopRequest():
