@@ -68,18 +68,26 @@ class _Read(NamedTuple):
 class TraceText:
     """The text of the trace at *path*, or of the traces at any depth below it.
 
-    *index_dir* is where the stores lie, as of an indexer.
+    *index_dir* is where the stores lie, as of an indexer. What is there, and what an index knows of
+    it, is looked up once.
     """
 
     def __init__(self, path: str, index_dir: str) -> None:
         self._path = path
         self._index_dir = index_dir
+        self._found: list[Selection] | None = None
+        self._whole: dict[bytes, dict[bytes, TracePlan]] = {}
 
     def selections(self) -> list[Selection]:
         """Return the traces as they are on disk, one selection a folder, in the order of paths.
 
         :raises DFTUtilsIOError: something below the directory cannot be looked at.
         """
+        if self._found is None:
+            self._found = self._scan()
+        return self._found
+
+    def _scan(self) -> list[Selection]:
         if not os.path.isdir(self._path):
             return [select("", [self._path])]
         root = os.path.realpath(os.fsencode(self._path))
@@ -90,10 +98,7 @@ class TraceText:
         for name, stamp in sorted(scan.stamps.items()):
             folder, base = os.path.split(os.path.join(root, name))
             folders[folder][base] = stamp
-        return [
-            Selection(folder, stamps, tuple(os.path.join(folder, name) for name in stamps))
-            for folder, stamps in sorted(folders.items())
-        ]
+        return [Selection(folder, stamps, (folder,)) for folder, stamps in sorted(folders.items())]
 
     def sizes(self) -> list[TraceSize | None]:
         """Return what the index knows of each trace, ``None`` for one that it does not show."""
@@ -113,6 +118,15 @@ class TraceText:
 
     def _plans(self, selection: Selection, wanted: Wanted) -> dict[bytes, TracePlan]:
         """Return the plan of each trace of which the index shows the file that is there."""
+        if wanted.query:
+            return self._planned(selection, wanted)
+        if selection.root not in self._whole:
+            self._whole[selection.root] = self._planned(selection, Wanted())
+        whole = self._whole[selection.root]
+        query = wanted.parsed()
+        return {name: _within(plan, query) for name, plan in whole.items()}
+
+    def _planned(self, selection: Selection, wanted: Wanted) -> dict[bytes, TracePlan]:
         with read_index(selection, self._index_dir, NO_TIERS) as index:
             if index is None:
                 return {}
@@ -195,6 +209,12 @@ def _translated(path: bytes) -> Iterator[None]:
         raise DFTUtilsReaderError(str(error)) from error
     except OSError as error:
         raise DFTUtilsIOError(f"cannot read {os.fsdecode(path)}: {error.strerror}") from error
+
+
+def _within(plan: TracePlan, query: EventQuery) -> TracePlan:
+    """Return *plan* with those chunks alone that overlap the ranges of *query*."""
+    chunks = tuple(chunk for chunk in plan.wanted.chunks if query.outside(chunk) is None)
+    return plan._replace(wanted=msgspec.structs.replace(plan.wanted, chunks=chunks))
 
 
 def _size(plan: TracePlan) -> TraceSize:
