@@ -293,12 +293,15 @@ def backup(settings: _Settings, directory: str, out: str) -> None:
 
 @_verb("tail")
 @click.argument("directory", required=False)
-def tail(settings: _Settings, directory: str | None) -> None:
+@_meta
+def tail(settings: _Settings, directory: str | None, meta: bool) -> None:
     """Show what happens to the traces below a directory, or of all roots, until interrupted.
 
     Example: dftindexd-client tail /scratch/traces
     """
+    settings.check_meta(meta)
     with settings.connect() as client, client.events(directory) as events:
+        output.print_head(events.generation, events.warnings, as_row=meta)
         try:
             for event in events:
                 if settings.json:

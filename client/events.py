@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
 
 from dftindexd.protocol.events import IndexEvent
+
+if TYPE_CHECKING:
+    from dftindexd.client.sync_client import BlockingAnswerStream
 
 __all__ = ("EventIterator", "events_of")
 
@@ -26,12 +30,17 @@ async def events_of(batches: AsyncIterator[pa.RecordBatch]) -> AsyncIterator[Ind
 
 
 class EventIterator:
-    """Events one by one, until it is closed; also a context manager that closes it."""
+    """Events one by one, until it is closed; also a context manager that closes it.
 
-    def __init__(self, answer: AbstractContextManager[Iterable[pa.RecordBatch]]) -> None:
+    ``generation`` is the store's version when it was opened, ``warnings`` what to know of it.
+    """
+
+    def __init__(self, answer: AbstractContextManager[BlockingAnswerStream]) -> None:
         """Open *answer*, which is closed with this."""
         self._answer = ExitStack()
         batches = self._answer.enter_context(answer)
+        self.generation = batches.generation
+        self.warnings = batches.warnings
         self._events = (event for batch in batches for event in _events_in(batch))
 
     def __enter__(self) -> EventIterator:

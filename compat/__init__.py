@@ -7,7 +7,9 @@ answers differ from dftracer-utils 0.0.12 on purpose.
 
 from __future__ import annotations
 
+from dftindexd import __version__
 from dftindexd.compat.aggregator import AggregatorUtility
+from dftindexd.compat.arrow_files import read_arrow, write_arrow
 from dftindexd.compat.capsule import ArrowBatch, ArrowTable
 from dftindexd.compat.checkpoints import CheckpointIndexer, IndexerCheckpoint
 from dftindexd.compat.config import AggregationConfig, IndexStatus
@@ -26,12 +28,16 @@ from dftindexd.compat.errors import (
 )
 from dftindexd.compat.expressions import Expr, Field
 from dftindexd.compat.indexer import Indexer
+from dftindexd.compat.json_value import JsonDictValue
+from dftindexd.compat.log_level import get_log_level, set_log_color, set_log_level
 from dftindexd.compat.runtime import (
     Runtime,
     TaskHandle,
     get_default_runtime,
     set_default_runtime,
 )
+from dftindexd.compat.statistics import StatisticsQueryUtility
+from dftindexd.compat.trace_reader import TraceReader
 
 __all__ = (
     "AggregationConfig",
@@ -55,8 +61,17 @@ __all__ = (
     "IndexStatus",
     "Indexer",
     "IndexerCheckpoint",
+    "JsonDictValue",
     "Runtime",
+    "StatisticsQueryUtility",
     "TaskHandle",
+    "TraceReader",
+    "__version__",
     "get_default_runtime",
+    "get_log_level",
+    "read_arrow",
     "set_default_runtime",
+    "set_log_color",
+    "set_log_level",
+    "write_arrow",
 )

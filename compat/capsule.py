@@ -58,14 +58,18 @@ class ArrowBatch:
 
 
 class ArrowTable:
-    """Batches of one schema that are one table: ``pyarrow.table(table)`` imports it."""
+    """Batches of one schema that are one table: ``pyarrow.table(table)`` imports it.
 
-    def __init__(self, batches: list[ArrowBatch]) -> None:
+    *schema* is that of a table without batches.
+    """
+
+    def __init__(self, batches: list[ArrowBatch], schema: pa.Schema | None = None) -> None:
         self._batches = batches
+        self._schema = pa.schema([]) if schema is None else schema
 
     def _table(self) -> pa.Table:
         if not self._batches:
-            return pa.table({})
+            return self._schema.empty_table()
         return pa.Table.from_batches([pa.record_batch(batch) for batch in self._batches])
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:

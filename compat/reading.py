@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from dftindexd.compat.status import current_sets
 from dftindexd.compat.translation import translated_errors
 from dftindexd.index.model import AggregationTier
 from dftindexd.index.query.aggregation import read_aggregation
+from dftindexd.index.query.event_plan import EventQuery, TracePlan
 from dftindexd.index.query.hash_names import HashKind
 from dftindexd.index.query.prepared import PreparedRows
 from dftindexd.index.query.rows import Kind
@@ -28,20 +29,35 @@ from dftindexd.index.query.selected import (
     chunks_of,
     names_of,
     pids_of,
+    plans_of,
     with_manifest,
 )
+from dftindexd.index.query.trace_statistics import TraceStatistics, statistics_of
 from dftindexd.index.store.identity import IDENTITY_FILE
 from dftindexd.index.store.rocks import RocksStore
 from dftindexd.index.store.writer import StoreWriter
 from dftindexd.index.tier_sets import Sets
 from dftindexd.index.tiers.checkpoints import Checkpoint
 
-__all__ = ("IndexRows", "LocalRows", "OpenIndex", "open_index")
+__all__ = ("IndexRows", "LocalRows", "OpenIndex", "Wanted", "open_index")
 
 _NO_AGGREGATION = (
     "No aggregation config found - was aggregation enabled? "
     "(ensure_indexed() with require_aggregation builds it)"
 )
+
+
+class Wanted(NamedTuple):
+    """Lines that are asked for: those with an event that *query* keeps, within ranges as those of
+    :class:`~dftindexd.index.query.event_plan.EventQuery`."""
+
+    query: str = ""
+    lines: tuple[int, int] | None = None
+    text_range: tuple[int, int] | None = None
+
+    def parsed(self) -> EventQuery:
+        """Return it parsed; a text that is no filter is a QueryError."""
+        return EventQuery(self.query, lines=self.lines, text_range=self.text_range)
 
 
 class IndexRows(Protocol):
@@ -74,6 +90,14 @@ class IndexRows(Protocol):
         query: AnalyzerQuery,
     ) -> list[pa.Table]:
         """Return these parts of the analyzer's tables, all of one generation."""
+        ...
+
+    def plans(self, sets: Mapping[bytes, Sets], wanted: Wanted) -> dict[bytes, TracePlan]:
+        """Return what has to be read of each trace that can be read."""
+        ...
+
+    def statistics(self, path: bytes, sets: Sets) -> TraceStatistics | None:
+        """Return the statistics of one trace, ``None`` where it has no manifest."""
         ...
 
 
@@ -114,6 +138,15 @@ class LocalRows:
         """See :class:`IndexRows`."""
         prepared = PreparedRows(aggregated(sets.values(), tier), tier)
         return [analyzer_part(self.store, prepared, part, query) for part in parts]
+
+    def plans(self, sets: Mapping[bytes, Sets], wanted: Wanted) -> dict[bytes, TracePlan]:
+        """See :class:`IndexRows`."""
+        return plans_of(self.store, sets, wanted.parsed())
+
+    def statistics(self, path: bytes, sets: Sets) -> TraceStatistics | None:
+        """See :class:`IndexRows`."""
+        record = with_manifest(sets)
+        return None if record is None else statistics_of(self.store, record)
 
 
 class OpenIndex:

@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from dftindexd.client.results import Answer
 from dftindexd.client.sync_client import Client, connect
-from dftindexd.compat.reading import OpenIndex
+from dftindexd.compat.reading import OpenIndex, Wanted
 from dftindexd.compat.selection import Selection
 from dftindexd.compat.translation import translated_errors
 from dftindexd.index.model import AggregationTier, FileStamp, TierConfig, TraceRecord
+from dftindexd.index.query.event_plan import TracePlan
 from dftindexd.index.query.hash_names import HashKind
 from dftindexd.index.query.rows import Kind
 from dftindexd.index.query.selected import AnalyzerQuery, Part
+from dftindexd.index.query.trace_statistics import TraceStatistics
 from dftindexd.index.tier_sets import Sets, parts
 from dftindexd.index.tiers.checkpoints import Checkpoint
 from dftindexd.protocol.errors import (
@@ -33,8 +35,10 @@ from dftindexd.protocol.index_requests import (
     IndexHead,
     IndexNamesRequest,
     IndexPidsRequest,
+    IndexPlansRequest,
     IndexRowsRequest,
     IndexSetsRequest,
+    IndexStatisticsRequest,
 )
 from dftindexd.protocol.message import Request
 
@@ -126,6 +130,21 @@ class ServedIndex:
             io_cat_table=query.io_cat_table,
         )
         return list(self._fetch(request).tables)
+
+    def plans(self, sets: Mapping[bytes, Sets], wanted: Wanted) -> dict[bytes, TracePlan]:
+        """See :class:`dftindexd.compat.reading.IndexRows`."""
+        request = IndexPlansRequest(
+            **self._of(sets), query=wanted.query, lines=wanted.lines, bytes=wanted.text_range
+        )
+        rows = self._fetch(request).to_pylist()
+        return {row["name"]: msgspec.msgpack.decode(row["plan"], type=TracePlan) for row in rows}
+
+    def statistics(self, path: bytes, sets: Sets) -> TraceStatistics | None:
+        """See :class:`dftindexd.compat.reading.IndexRows`."""
+        request = IndexStatisticsRequest(directory=self._selection.root, names=(path,))
+        for row in self._fetch(request).to_pylist():
+            return msgspec.msgpack.decode(row["statistics"], type=TraceStatistics)
+        return None
 
 
 def _sets(answer: Answer) -> dict[bytes, Sets]:

@@ -17,6 +17,7 @@ from dftindexd.daemon.row_cache import KeptRows, RowCache
 from dftindexd.daemon.sight import Sight
 from dftindexd.index.model import AggregationTier
 from dftindexd.index.query.aggregation import read_aggregation
+from dftindexd.index.query.event_plan import EventQuery
 from dftindexd.index.query.prepared import PreparedRows
 from dftindexd.index.query.selected import (
     AnalyzerQuery,
@@ -25,8 +26,10 @@ from dftindexd.index.query.selected import (
     chunks_of,
     names_of,
     pids_of,
+    plans_of,
     with_manifest,
 )
+from dftindexd.index.query.trace_statistics import statistics_of
 from dftindexd.index.store.registry import sets_below
 from dftindexd.index.tier_sets import Sets
 from dftindexd.protocol.errors import InvalidArgumentError
@@ -37,8 +40,10 @@ from dftindexd.protocol.index_requests import (
     IndexHead,
     IndexNamesRequest,
     IndexPidsRequest,
+    IndexPlansRequest,
     IndexRowsRequest,
     IndexSetsRequest,
+    IndexStatisticsRequest,
     OfTraces,
 )
 from dftindexd.protocol.message import AnswerHead
@@ -54,6 +59,8 @@ IndexRequests: TypeAlias = (
     | IndexNamesRequest
     | IndexPidsRequest
     | IndexChunksRequest
+    | IndexPlansRequest
+    | IndexStatisticsRequest
 )
 
 _SETS_FIELDS: dict[str, pa.DataType] = {
@@ -108,6 +115,10 @@ class IndexAnswers:
                 return await self._pids(root, request, sight)
             case IndexChunksRequest():
                 return await self._chunks(root, request, sight)
+            case IndexPlansRequest():
+                return await self._plans(root, request, sight)
+            case IndexStatisticsRequest():
+                return await self._statistics(root, request, sight)
             case _:
                 assert_never(request)
 
@@ -231,6 +242,41 @@ class IndexAnswers:
 
         generation, table = await self._read(root, request, sight, read)
         return ArrowAnswer(AnswerHead(generation=generation), table)
+
+    async def _plans(self, root: Root, request: IndexPlansRequest, sight: Sight) -> ArrowAnswer:
+        query = EventQuery(request.query, lines=request.lines, text_range=request.bytes)
+
+        def read(view: StoreView) -> dict[bytes, bytes]:
+            plans = plans_of(view.rows, _sets_of(root, view, request), query)
+            return {name: msgspec.msgpack.encode(plan) for name, plan in plans.items()}
+
+        generation, plans = await self._read(root, request, sight, read)
+        return _packed(generation, "plan", plans)
+
+    async def _statistics(
+        self, root: Root, request: IndexStatisticsRequest, sight: Sight
+    ) -> ArrowAnswer:
+        def read(view: StoreView) -> dict[bytes, bytes]:
+            found = {
+                name: record
+                for name, sets in _sets_of(root, view, request).items()
+                if (record := with_manifest(sets)) is not None
+            }
+            return {
+                name: msgspec.msgpack.encode(statistics_of(view.rows, record))
+                for name, record in found.items()
+            }
+
+        generation, statistics = await self._read(root, request, sight, read)
+        return _packed(generation, "statistics", statistics)
+
+
+def _packed(generation: int, column: str, values: dict[bytes, bytes]) -> ArrowAnswer:
+    columns = {
+        "name": pa.array(list(values), pa.binary()),
+        column: pa.array(list(values.values()), pa.large_binary()),
+    }
+    return ArrowAnswer(AnswerHead(generation=generation), pa.table(columns))
 
 
 def _tier(text: str) -> AggregationTier:

@@ -53,8 +53,10 @@ from dftindexd.protocol.index_requests import (
     IndexChunksRequest,
     IndexNamesRequest,
     IndexPidsRequest,
+    IndexPlansRequest,
     IndexRowsRequest,
     IndexSetsRequest,
+    IndexStatisticsRequest,
 )
 from dftindexd.protocol.operation_requests import (
     DebugDumpRequest,
@@ -171,6 +173,8 @@ class DaemonService:
                 | IndexNamesRequest()
                 | IndexPidsRequest()
                 | IndexChunksRequest()
+                | IndexPlansRequest()
+                | IndexStatisticsRequest()
             ):
                 return await self._indexes.handle(request, sight)
             case MetricsRequest() | DebugDumpRequest() | StopRequest():

@@ -22,8 +22,10 @@ __all__ = (
     "IndexNamesRequest",
     "IndexPart",
     "IndexPidsRequest",
+    "IndexPlansRequest",
     "IndexRowsRequest",
     "IndexSetsRequest",
+    "IndexStatisticsRequest",
     "OfTraces",
 )
 
@@ -103,3 +105,23 @@ class IndexChunksRequest(
     ``uc_size``, ``c_offset``, ``c_size``, ``first_line``, ``num_lines``, ``skip``, ``bits``."""
 
     chunk_bytes: int
+
+
+class IndexPlansRequest(
+    OfTraces, Request[AnswerHead], frozen=True, kw_only=True, tag="index-plans"
+):
+    """What has to be read of each trace for *query* and these ranges, which are as in ``read``.
+
+    Columns: ``name``, ``plan``; a plan is MessagePack.
+    """
+
+    query: str = ""
+    lines: tuple[int, int] | None = None
+    bytes: tuple[int, int] | None = None
+
+
+class IndexStatisticsRequest(
+    OfTraces, Request[AnswerHead], frozen=True, kw_only=True, tag="index-statistics"
+):
+    """The statistics of each trace that has a manifest. Columns: ``name``, ``statistics``; these
+    are MessagePack."""

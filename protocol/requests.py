@@ -15,8 +15,10 @@ from dftindexd.protocol.index_requests import (
     IndexChunksRequest,
     IndexNamesRequest,
     IndexPidsRequest,
+    IndexPlansRequest,
     IndexRowsRequest,
     IndexSetsRequest,
+    IndexStatisticsRequest,
 )
 from dftindexd.protocol.message import AnswerHead, Request, TraceProblem
 from dftindexd.protocol.message import Reply as _Reply
@@ -386,6 +388,8 @@ AnyRequest: TypeAlias = (
     | IndexNamesRequest
     | IndexPidsRequest
     | IndexChunksRequest
+    | IndexPlansRequest
+    | IndexStatisticsRequest
     | TailRequest
     | MetricsRequest
     | DebugDumpRequest

@@ -22,7 +22,7 @@ from dftindexd.index.trace.facts import TIME_SCALES
 from dftindexd.index.trace.resume import still_matches
 from dftindexd.index.trace.trace_file import TraceFile
 
-__all__ = ("LINE_SCHEMA", "EventScan", "LineScan", "OpenTrace")
+__all__ = ("LINE_SCHEMA", "EventScan", "LineScan", "OpenTrace", "lines_of_chunks")
 
 R = TypeVar("R")
 
@@ -55,7 +55,7 @@ class EventScan:
 
     def _rows(self, plan: TracePlan, open_trace: OpenTrace) -> Iterator[EventRow]:
         scale, keeps, explained = TIME_SCALES[plan.wanted.unit], self._query.keeps, plan.explanation
-        for line in _lines(plan.wanted, open_trace, self._query, explained):
+        for line in lines_of_chunks(plan.wanted, open_trace, self._query, explained):
             for event in events_of_line(line, scale):
                 if keeps is None or keeps(event):
                     explained.events += 1
@@ -82,12 +82,12 @@ class LineScan:
 
     def _kept(self, plan: TracePlan, open_trace: OpenTrace) -> Iterator[Line]:
         scale, keeps = TIME_SCALES[plan.wanted.unit], self._query.keeps
-        for line in _lines(plan.wanted, open_trace, self._query, plan.explanation):
+        for line in lines_of_chunks(plan.wanted, open_trace, self._query, plan.explanation):
             if keeps is None or any(map(keeps, events_of_line(line, scale))):
                 yield line
 
 
-def _lines(
+def lines_of_chunks(
     wanted: TraceChunks, open_trace: OpenTrace, query: EventQuery, explained: TraceExplanation
 ) -> Iterator[Line]:
     """Yield the lines of the chunks of a trace that are within the ranges of *query*."""

@@ -6,15 +6,17 @@ trace, the set that can answer; a trace without one is not in the answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from dftindexd.index.model import AggregationTier, TierConfig, TraceRecord
 from dftindexd.index.query.aggregation import dfanalyzer_table
 from dftindexd.index.query.answers import clock_of
+from dftindexd.index.query.event_plan import EventQuery, TracePlan, plan_events
 from dftindexd.index.query.hash_names import HashKind, hash_tables
 from dftindexd.index.query.io_categories import IoCategoryTable
 from dftindexd.index.query.prepared import PreparedRows
@@ -34,6 +36,8 @@ __all__ = (
     "chunks_of",
     "names_of",
     "pids_of",
+    "plans_of",
+    "readable",
     "with_manifest",
 )
 
@@ -61,6 +65,25 @@ def aggregated(sets: Iterable[Sets], tier: AggregationTier) -> list[TraceRecord]
 def with_manifest(sets: Sets) -> TraceRecord | None:
     """Return the set of a trace that has a manifest."""
     return best(sets, lambda tiers: tiers.manifest)
+
+
+def readable(sets: Sets) -> TraceRecord | None:
+    """Return the set of a trace by which its text is read: one that spares most, if there is."""
+    found = best(sets, lambda tiers: tiers.bloom and tiers.manifest)
+    found = found or best(sets, lambda tiers: tiers.checkpoints)
+    return None if found is None or found.quarantined else found
+
+
+def plans_of(
+    source: RowSource, sets: Mapping[bytes, Sets], query: EventQuery
+) -> dict[bytes, TracePlan]:
+    """Return what *query* has to read of each trace that can be read, by the names in *sets*."""
+    found = {name: record for name, one in sets.items() if (record := readable(one)) is not None}
+    plans = plan_events(source, list(found.values()), query)
+    return {
+        name: plan._replace(wanted=replace(plan.wanted, path=name))
+        for name, plan in zip(found, plans, strict=True)
+    }
 
 
 def chunk_config(chunk_bytes: int) -> TierConfig:

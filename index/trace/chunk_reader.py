@@ -21,7 +21,14 @@ from dftindexd.index.trace.recovery import Format, MemberSearch
 from dftindexd.index.trace.seek_points import unpacked_window
 from dftindexd.index.trace.trace_file import GZIP_MAGIC, TraceFile
 
-__all__ = ("chunks_for_bytes", "chunks_for_lines", "read_bytes", "read_chunk", "read_lines")
+__all__ = (
+    "chunks_for_bytes",
+    "chunks_for_lines",
+    "cut_text",
+    "read_bytes",
+    "read_chunk",
+    "read_lines",
+)
 
 _RAW_DEFLATE: Final = -15
 _TRAILER_BYTES: Final = 8
@@ -36,7 +43,7 @@ def read_chunk(file: TraceFile, checkpoint: Checkpoint) -> Iterator[bytes]:
     :class:`StoreDamagedError` for a seek point that cannot be one.
     """
     if file.is_gzip():
-        pieces = _cut(_inflated(file, checkpoint), checkpoint.skip, checkpoint.uc_size)
+        pieces = cut_text(_inflated(file, checkpoint), checkpoint.skip, checkpoint.uc_size)
     elif (checkpoint.c_offset, checkpoint.c_size) == (checkpoint.uc_offset, checkpoint.uc_size):
         pieces = _stretch(file, checkpoint.uc_offset, checkpoint.uc_size)
     else:
@@ -80,7 +87,7 @@ def read_bytes(
     for chunk in chunks_for_bytes(checkpoints, begin, end):
         skip = max(begin - chunk.uc_offset, 0)
         until = min(end - chunk.uc_offset, chunk.uc_size)
-        yield from _cut(read_chunk(file, chunk), skip, until - skip)
+        yield from cut_text(read_chunk(file, chunk), skip, until - skip)
 
 
 def read_lines(
@@ -93,7 +100,7 @@ def read_lines(
         yield from _cut_lines(read_chunk(file, chunk), skip, until - skip)
 
 
-def _cut(pieces: Iterable[bytes], skip: int, length: int) -> Iterator[bytes]:
+def cut_text(pieces: Iterable[bytes], skip: int, length: int) -> Iterator[bytes]:
     """Yield *length* bytes after the first *skip*; no piece is asked for in vain."""
     if not length:
         return

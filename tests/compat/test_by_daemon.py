@@ -10,7 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dftindexd.compat import AggregationConfig, CheckpointIndexer, DFTUtilsIndexerError, Indexer
+from benchmarks.random_read import write_one_member
+from dftindexd.compat import (
+    AggregationConfig,
+    CheckpointIndexer,
+    DFTUtilsIndexerError,
+    Indexer,
+    StatisticsQueryUtility,
+    TraceReader,
+)
 from dftindexd.protocol.index_requests import IndexSetsRequest
 from tests.end_to_end.running import Daemon, running_daemon
 
@@ -166,6 +174,52 @@ def test_checkpoints_of_the_daemons_size_come_from_it(daemon: Daemon) -> None:
         assert served.find_checkpoint(0) == served.get_checkpoints()[0]
     with CheckpointIndexer(path) as alone:
         assert alone.need_rebuild()
+
+
+def test_a_reader_is_told_where_to_read(daemon: Daemon, tmp_path: Path) -> None:
+    index = str(tmp_path / "index")
+    Indexer(str(daemon.traces / "run1"), index_dir=index).ensure_indexed()
+    for name in ("t1.pfw", "t2.pfw.gz"):
+        path = str(daemon.traces / "run1" / name)
+        served, alone = TraceReader(path), TraceReader(path, index)
+        assert served.has_index
+        assert alone.has_index
+        for query in (None, "ts > 9000000", 'name == "nothing"'):
+            assert served.read_lines(query=query) == alone.read_lines(query=query)
+            assert pa.table(served.read_arrow(query=query)) == pa.table(
+                alone.read_arrow(query=query)
+            )
+        assert served.read_lines(3, 5) == alone.read_lines(3, 5)
+        assert served.get_num_lines() == alone.get_num_lines() == served.num_lines
+        assert served.get_max_bytes() == alone.get_max_bytes()
+        late = {"query": "ts > 1000000000"}
+        assert served.get_view_chunks(late) == alone.get_view_chunks(late)
+        for kind in ("summary", "names", "pid_tids"):
+            ask = StatisticsQueryUtility()
+            assert ask(path, kind) == ask(path, kind, index_dir=index)
+    everything = TraceReader(str(daemon.traces / "run1"))
+    assert everything.has_index
+    assert len(everything.read_json(query='name == "read"')) == 20 + 40 + 80
+
+
+def test_a_reader_begins_in_the_midst_of_a_large_member(daemon: Daemon, tmp_path: Path) -> None:
+    folder = daemon.traces / "large"
+    folder.mkdir()
+    path = folder / "one.pfw.gz"
+    write_one_member(bytes(path), 40)
+    plain = TraceReader(str(path), str(tmp_path))
+    assert not plain.has_index
+    daemon.client.sync(folder)
+    served = TraceReader(str(path))
+    assert served.has_index
+    assert len(served.get_view_chunks()["chunks"]) > 1
+    last = served.get_num_lines()
+    begin = served.get_max_bytes() - 5000
+    assert served.read_lines(last - 9) == plain.read_lines(last - 9)
+    assert served.read_lines(start_byte=begin) == plain.read_lines(start_byte=begin)
+    exact = [one.read_raw(0, 0, begin, begin + 99, line_aligned=False) for one in (served, plain)]
+    assert b"".join(exact[0]) == b"".join(exact[1])
+    assert len(b"".join(exact[0])) == 99
 
 
 @pytest.mark.parametrize(
