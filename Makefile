@@ -14,6 +14,7 @@ PYTEST_ARGS ?=
 CRASH_CYCLES ?= 200
 DISK_HISTORIES ?= 100
 FUZZ_EXAMPLES ?= 2000
+LOAD_SECONDS ?= 600
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -79,6 +80,10 @@ fuzz: install ## run the fuzz tests with FUZZ_EXAMPLES examples each
 .PHONY: crash
 crash: install ## kill the daemon CRASH_CYCLES times at random moments, and look for what is lost
 	@DFTINDEXD_TEST_CRASH_CYCLES=$(CRASH_CYCLES) $(BIN)/pytest --quiet -s -m crash --timeout=0
+
+.PHONY: load
+load: install ## keep a daemon busy for LOAD_SECONDS with 64 clients, and see what is left of it
+	@DFTINDEXD_TEST_LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/pytest --quiet -s -m load --timeout=0
 
 .PHONY: disk
 disk: install ## change directories at random DISK_HISTORIES times, and hold each index against a cold one

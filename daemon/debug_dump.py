@@ -90,8 +90,21 @@ def _process() -> dict[str, float]:
 
 def _tasks() -> Iterator[TaskDump]:
     for task in asyncio.all_tasks():
-        # The names that anyio gives tasks are those of functions.
-        yield TaskDump(name=task.get_name(), stack=_places(task.get_stack(limit=_MOST_FRAMES)))
+        stack = _places(_awaited(task.get_coro()))
+        # A task may be named after what it serves: it is told by the first code of ours instead.
+        ours = next((place for place in stack if place.startswith("dftindexd")), "")
+        yield TaskDump(name=ours.rpartition(":")[0] or "a library's", stack=stack)
+
+
+def _awaited(coroutine: object) -> Iterator[FrameType]:
+    """Yield the frames of *coroutine* and of what it waits for, outermost first."""
+    for _ in range(_MOST_FRAMES):
+        if coroutine is None:
+            return
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None:
+            yield frame
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
 
 
 def _threads() -> Iterator[TaskDump]:

@@ -56,14 +56,20 @@ class DiskFacts:
 
     def reaches(self, directory: bytes) -> bool:
         """Return whether *directory*, a real path, and all above it may be passed through."""
-        known = self._searched.get(directory)
-        if known is None:
-            above = os.path.dirname(directory)
-            facts = facts_at(directory)
-            known = self.may(facts, SEARCH) and _is_directory(facts)
-            known = known and (above == directory or self.reaches(above))
-            self._searched[directory] = known
-        return known
+        # From the top, and without recursion: directories may lie deeper than that goes.
+        new = []
+        while directory not in self._searched:
+            new.append(directory)
+            if directory == os.path.dirname(directory):
+                break
+            directory = os.path.dirname(directory)
+        reached = self._searched.get(directory, True)
+        for one in reversed(new):
+            if reached:
+                facts = facts_at(one)
+                reached = self.may(facts, SEARCH) and _is_directory(facts)
+            self._searched[one] = reached
+        return reached
 
     def opens(self, path: bytes) -> bool:
         """Return whether the file *path* may be read, or the directory searched."""

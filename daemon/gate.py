@@ -19,11 +19,11 @@ from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
 from dftindexd.daemon.admission import Admission, require_permission
 from dftindexd.daemon.peer import Peer
+from dftindexd.daemon.request_path import checked_path
 from dftindexd.daemon.sight import EVERYTHING, Sight, sight_of
 from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
 from dftindexd.protocol.errors import (
     DftIndexError,
-    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
 )
@@ -132,11 +132,7 @@ def _made_real(request: Any, sight: Sight) -> Any:
 
 
 def _real(path: bytes, sight: Sight) -> bytes:
-    if not os.path.isabs(path) or b"\0" in path:
-        raise InvalidArgumentError(
-            f"not an absolute path: {os.fsdecode(path)!r}", "give the whole path"
-        )
-    real = sight.disk.resolve(path)
+    real = sight.disk.resolve(checked_path(path))
     if real is None or not sight.disk.opens(real):
         named = os.fsdecode(path)
         raise NotWatchedError(

@@ -13,6 +13,7 @@ from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.answer import ArrowAnswer
+from dftindexd.daemon.request_path import checked_path
 from dftindexd.daemon.row_cache import KeptRows, RowCache
 from dftindexd.daemon.sight import Sight
 from dftindexd.index.model import AggregationTier
@@ -96,12 +97,7 @@ class IndexAnswers:
 
         :raises NotWatchedError: no root covers the directory.
         """
-        directory = request.directory
-        if not os.path.isabs(directory) or b"\0" in directory:
-            raise InvalidArgumentError(
-                f"not an absolute path: {directory!r}", "give the whole path"
-            )
-        root = self._engine.root_of(directory)
+        root = self._engine.root_of(checked_path(request.directory))
         match request:
             case IndexBuildRequest():
                 return await self._build(root, request)

@@ -43,20 +43,25 @@ class Way:
     def place(self, directory: bytes) -> bytes | None:
         """Return the real path of *directory*, as it is called below the root, if the guest could
         find the names in it, else ``None``."""
-        if directory not in self._places:
-            self._places[directory] = self._find(directory)
-        return self._places[directory]
+        # From the top, and without recursion: directories may lie deeper than that goes.
+        asked, new = directory, []
+        while directory not in self._places and is_below(directory, self._base):
+            new.append(directory)
+            if directory.rstrip(b"/") == self._base:
+                break
+            directory = os.path.dirname(directory)
+        hidden = directory in self._places and self._places[directory] is None
+        for one in reversed(new):
+            self._places[one] = None if hidden else self._listed(one)
+            hidden = self._places[one] is None
+        return self._places[asked] if asked in self._places else self._real(asked)
 
-    def _find(self, directory: bytes) -> bytes | None:
-        real = directory if self._disk.reaches(directory) else self._inside(directory)
-        above = os.path.dirname(directory)
-        if real is None or not is_below(directory, self._base):
-            return real
-        if not self._disk.may_list(real):
-            return None
-        if directory.rstrip(b"/") != self._base and self.place(above) is None:
-            return None
-        return real
+    def _real(self, directory: bytes) -> bytes | None:
+        return directory if self._disk.reaches(directory) else self._inside(directory)
+
+    def _listed(self, directory: bytes) -> bytes | None:
+        real = self._real(directory)
+        return real if real is not None and self._disk.may_list(real) else None
 
     def shows(self, relative: bytes, inode: int | None = None) -> bool:
         """Return whether the guest may read the file at *relative* to the root, and whether that is
