@@ -2,8 +2,9 @@
 
 Invariants: whoever holds the lock ``<socket>.lock`` owns the path; a socket is unlinked and bound
 only under that lock; the socket never has a mode wider than 0600; nothing but a socket is ever
-unlinked. The lock file stays behind on purpose: unlinking it would let two daemons each lock a
-different file of the same name.
+unlinked. A socket that a service manager bound keeps its file and mode; its path is locked, too.
+The lock file stays behind on purpose: unlinking it would let two daemons each lock a different file
+of the same name.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from typing import NamedTuple
 from dftindexd.protocol.errors import BusyError, InvalidArgumentError, PermissionDeniedError
 from dftindexd.protocol.paths import check_socket_path
 
-__all__ = ("BoundSocket", "bind_socket", "release_socket", "socket_lock")
+__all__ = ("BoundSocket", "adopt_socket", "bind_socket", "release_socket", "socket_lock")
 
 _BACKLOG = 1024
 
 
 class BoundSocket(NamedTuple):
-    """A listening socket, the lock that owns its path, and the identity of its file."""
+    """A listening socket, the lock that owns its path, and the identity of its file; ``None``: the
+    file belongs to the service manager."""
 
     path: str
     listener: socket.socket
     lock: int
-    identity: tuple[int, int]
+    identity: tuple[int, int] | None
 
 
 @contextmanager
@@ -67,6 +69,12 @@ def bind_socket(path: str, owned: int | None = None) -> BoundSocket:
         raise
 
 
+def adopt_socket(listener: socket.socket, owned: int) -> BoundSocket:
+    """Serve a socket that the service manager bound, under the lock *owned* of its path."""
+    listener.setblocking(False)
+    return BoundSocket(listener.getsockname(), listener, os.dup(owned), None)
+
+
 def _own(path: str) -> int:
     check_socket_path(path)
     _prepare_directory(os.path.dirname(path) or ".")
@@ -74,9 +82,13 @@ def _own(path: str) -> int:
 
 
 def release_socket(bound: BoundSocket) -> None:
-    """Unlink the socket if it is still the one that was bound, then give the lock up."""
+    """Unlink the socket if it is still the one that we bound, then give the lock up."""
     try:
-        if os.path.lexists(bound.path) and _identity(bound.path) == bound.identity:
+        if (
+            bound.identity is not None
+            and os.path.lexists(bound.path)
+            and _identity(bound.path) == bound.identity
+        ):
             os.unlink(bound.path)
     finally:
         os.close(bound.lock)
