@@ -17,6 +17,7 @@ from dftindexd.daemon.app import run_daemon
 from dftindexd.daemon.config_load import ConfigError, Loaded, read_config
 from dftindexd.daemon.config_options import given_options, key_options
 from dftindexd.daemon.index_command import IndexOptions, index_paths
+from dftindexd.daemon.install_service import install, installation, own_command
 from dftindexd.daemon.logs import configure_logs
 from dftindexd.daemon.reload import Configuration
 from dftindexd.daemon.run_options import run_options
@@ -162,6 +163,29 @@ def demo(seconds: float) -> None:
     from dftindexd.daemon.demo import run_demo
 
     sys.exit(run_demo(seconds))
+
+
+@main.command("install-service")
+@click.option("--user", is_flag=True, help="A daemon of your own, without root.")
+@click.option("--dry-run", is_flag=True, help="Print the files, and write nothing.")
+def install_service(user: bool, dry_run: bool) -> None:
+    """Write the units for systemd, and say what they are and how they are put to use.
+
+    Files that were there are replaced: what you change belongs into `systemctl edit dftindexd`.
+
+    Example: dftindexd install-service --user
+    """
+    service = installation(own_command(), os.environ, user=user)
+    if dry_run:
+        for file in service.files:
+            click.echo(f"# {file.path}: {file.purpose}\n{file.text}")
+    else:
+        results = _run_loop(lambda: install(service))
+        for file, result in zip(service.files, results, strict=True):
+            click.echo(f"{file.path} ({result}): {file.purpose}")
+    click.echo("# To put them to use:" if dry_run else "To put them to use:")
+    for command in service.commands:
+        click.echo(f"  {command}")
 
 
 @main.command()
