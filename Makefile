@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-ROOMS := src/dftindexd actors client compat daemon index protocol
+ROOMS := src/dftindexd actors client compat daemon index protocol systemd
 MINORS := 11 12 13
 PYTEST_ARGS ?=
 CRASH_CYCLES ?= 200
@@ -38,7 +38,7 @@ $(BIN)/python:
 
 # A strict editable install links the source files one by one: a new or removed file needs another.
 $(VENV)/sources: FORCE | $(BIN)/python
-	@find $(ROOMS) -name '*.py' -o -name py.typed | sort > $@.now
+	@find $(ROOMS) -name '*.py' -o -name py.typed -o -path 'systemd/*.*' | sort > $@.now
 	@cmp -s $@.now $@ && rm $@.now || mv $@.now $@
 
 $(VENV)/installed: pyproject.toml $(VENV)/sources | $(BIN)/python
@@ -59,7 +59,7 @@ demo: install ## see it work: a real traced program, indexed while it runs, and 
 	@$(BIN)/dftindexd demo
 
 .PHONY: docs
-docs: install ## write docs/cli.md and docs/api.md from the code
+docs: install ## write the pages of commands, client and configuration from the code
 	@$(BIN)/python -m tests.docs.reference
 
 .PHONY: bench

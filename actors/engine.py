@@ -7,7 +7,7 @@ run in threads, so that they never hold up the actors.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ import msgspec
 
 from dftindexd.actors.commands import Compact, CompactResult
 from dftindexd.actors.dispatcher import Dispatcher
+from dftindexd.actors.ending import end_all
 from dftindexd.actors.events import EventBus
 from dftindexd.actors.gone_roots import GONE_SECONDS, GoneRoots
 from dftindexd.actors.kernel_compiler import KernelCompiler
@@ -26,12 +27,17 @@ from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
 from dftindexd.actors.parser_pool import STALL_SECONDS, ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions
-from dftindexd.actors.state_dir import StateDir, WatchSettings
+from dftindexd.actors.state_dir import RootSettings, StateDir, WatchSettings
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor
 from dftindexd.actors.timings import Timings
 from dftindexd.actors.worker_process import ForkServer
-from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
+from dftindexd.index.errors import (
+    ConfiguredRootError,
+    CoreError,
+    NotWatchedError,
+    StoreDamagedError,
+)
 from dftindexd.index.store.disposal import delete_store
 
 __all__ = ("Engine", "EngineOptions", "open_engine")
@@ -55,7 +61,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``niceness``, ``open_stores`` how many stores stay open while nobody uses them, ``gone_seconds``
     after how long a watched root that was deleted is unwatched and its store deleted. Jobs that are
     expected to take more memory than ``memory_budget`` (bytes) together wait for each other. A
-    worker that makes no progress for ``stall_seconds`` is killed.
+    worker that makes no progress for ``stall_seconds`` is killed. ``configured`` are the roots that
+    the configuration names: they are watched for as long as it does.
     """
 
     state_dir: str
@@ -67,6 +74,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     memory_budget: int | None = None
     stall_seconds: float = STALL_SECONDS
     root: RootOptions = RootOptions()
+    configured: Mapping[bytes, RootSettings] = {}
 
 
 class Engine:
@@ -82,6 +90,10 @@ class Engine:
         self.options = options
         self.state_dir = state_dir
         self.roots: dict[bytes, Root] = {}
+        self.defaults = options.root
+        """How roots are indexed where nothing else is said of them."""
+        self.configured = dict(options.configured)
+        """The roots that the configuration names, also those that failed, and how."""
         self.settings: dict[bytes, WatchSettings] = {}
         """The roots that are watched across restarts, also those that failed, and how."""
         self.failed_roots: dict[bytes, str] = {}
@@ -111,9 +123,9 @@ class Engine:
         """End watchers and schedulers first, then the workers, then the stores with what they were
         given."""
         roots = list(self.roots.values())
-        await _all_of(root.stop_indexing for root in roots)
+        await end_all(root.stop_indexing for root in roots)
         await self.pool.stop()
-        await _all_of(root.close_store for root in roots)
+        await end_all(root.close_store for root in roots)
 
     # -- roots --------------------------------------------------------------------------------
 
@@ -155,9 +167,8 @@ class Engine:
         )
 
     def _options_of(self, path: bytes) -> RootOptions:
-        settings, options = self.settings.get(path, WatchSettings()), self.options.root
-        backend = settings.backend or options.backend
-        return msgspec.structs.replace(options, backend=backend, rules=settings.rules)
+        settings = self.configured.get(path) or self.settings.get(path, WatchSettings())
+        return settings.applied(self.defaults)
 
     async def watch(self, path: bytes, settings: WatchSettings | None = None) -> tuple[Root, bool]:
         """Watch *path* from now on, also after a restart; return its root and whether it is new.
@@ -167,6 +178,8 @@ class Engine:
 
         :raises CoreError: it cannot be watched; it is then not remembered, unless it was.
         """
+        if settings is not None:
+            self._refuse_configured(path)
         async with self._roots_lock:  # else two who ask at once may both find no root
             return await self._watch(path, settings)
 
@@ -194,11 +207,12 @@ class Engine:
 
     async def _watch_anew(self, path: bytes, settings: WatchSettings) -> Root:
         """Have a root follow other *settings*; its store stays."""
-        old = self.roots.pop(path)
         self.settings[path] = settings
         self.state_dir.save_roots(self.settings)
-        await old.stop_indexing()
-        await old.close_store()
+        return await self._reopen(path)
+
+    async def _reopen(self, path: bytes) -> Root:
+        await self._close_root(self.roots.pop(path))
         root = self._new_root(path)
         try:
             await root.start()
@@ -208,14 +222,54 @@ class Engine:
         self.roots[path] = root
         return root
 
+    async def _close_root(self, root: Root) -> None:
+        await root.stop_indexing()
+        await root.close_store()
+
+    def _refuse_configured(self, path: bytes) -> None:
+        if path in self.configured:
+            raise ConfiguredRootError(
+                f"the configuration says how {os.fsdecode(path)} is watched",
+                "change it there, then reload the daemon (SIGHUP)",
+            )
+
+    async def follow_settings(self, path: bytes) -> None:
+        """Have the root *path* follow what is said of it now: it is opened if it is not there, and
+        closed and opened again if its options are others. Where that fails it is kept, with its
+        error."""
+        async with self._roots_lock:
+            root = self.roots.get(path)
+            if root is None:
+                self.failed_roots.pop(path, None)
+                await self._tolerant(path, self._add_root)
+            elif self._options_of(path) != root.options:
+                await self._tolerant(path, self._reopen)
+
+    async def drop_root(self, path: bytes) -> None:
+        """End the root *path*, whose store stays."""
+        async with self._roots_lock:
+            self.failed_roots.pop(path, None)
+            root = self.roots.pop(path, None)
+            if root is not None:
+                await self._close_root(root)
+
+    async def _tolerant(self, path: bytes, opening: Callable[[bytes], Awaitable[Root]]) -> None:
+        try:
+            await opening(path)
+        except CoreError as error:
+            _log.error("root_failed", root=os.fsdecode(path), reason=str(error))
+            self.failed_roots[path] = str(error)
+
     async def unwatch(self, path: bytes, *, purge: bool) -> Root:
         """Stop watching the root *path*; *purge* deletes its store, and those set aside for it.
 
         A root that could not be opened is forgotten; its store is not known to be ours and stays.
 
         :raises NotWatchedError: no such root.
+        :raises ConfiguredRootError: the configuration names it.
         """
         async with self._roots_lock:
+            self._refuse_configured(path)
             if path in self.failed_roots:
                 return self._forget_failed(path, purge=purge)
             root = self.roots.pop(path, None)
@@ -226,8 +280,7 @@ class Engine:
                 )
             self.settings.pop(path, None)
             self.state_dir.save_roots(self.settings)
-            await root.stop_indexing()
-            await root.close_store()
+            await self._close_root(root)
             if purge:
                 await anyio.to_thread.run_sync(delete_store, root.store_path)
         return root
@@ -245,15 +298,11 @@ class Engine:
         return root
 
     async def restore_roots(self) -> None:
-        """Open every root that was watched before; one that cannot be opened is kept, with its
-        error, and does not stop the others."""
+        """Open every root that was watched before or is configured; one that cannot be opened is
+        kept, with its error, and does not stop the others."""
         self.settings = self.state_dir.load_roots()
-        for path in list(self.settings):
-            try:
-                await self.add_root(path)
-            except CoreError as error:
-                _log.error("root_failed", root=os.fsdecode(path), reason=str(error))
-                self.failed_roots[path] = str(error)
+        for path in {**self.settings, **self.configured}:
+            await self._tolerant(path, self.add_root)
         # Not before: unwatching saves the roots that there are.
         self._tasks.start_soon(self._unwatch_gone_roots)
 
@@ -273,7 +322,11 @@ class Engine:
         """Unwatch roots that were deleted long ago, and delete their stores."""
         while True:
             await anyio.sleep(_GONE_LOOK_SECONDS)
-            followed = [root for root in self.roots.values() if root.options.follow]
+            followed = [
+                root
+                for root in self.roots.values()
+                if root.options.follow and root.path not in self.configured
+            ]
             try:
                 for path in await self._gone.look(followed, {*self.roots, *self.failed_roots}):
                     root = await self.unwatch(path, purge=True)
@@ -399,17 +452,3 @@ async def open_engine(
     finally:
         server.end()
         state_dir.close()
-
-
-async def _all_of(functions: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Run *functions* beside each other; one that fails is logged and does not stop the others."""
-
-    async def run(function: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await function()
-        except Exception:  # noqa: BLE001 - told by the log; the others have to end in order
-            _log.exception("root_ended_badly")
-
-    async with anyio.create_task_group() as tasks:
-        for function in functions:
-            tasks.start_soon(run, function)

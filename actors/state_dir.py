@@ -12,12 +12,14 @@ import msgspec
 
 from dftindexd.actors.file_systems import WantedBackend
 from dftindexd.actors.log import get_log
+from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.errors import CoreError
+from dftindexd.index.model import TierConfig
 from dftindexd.index.store.disposal import finish_deletions
 from dftindexd.index.store.identity import acquire_lock, write_file_durably
 from dftindexd.index.trace_rules import TraceRules
 
-__all__ = ("StateDir", "WatchSettings", "default_state_dir", "store_name")
+__all__ = ("RootSettings", "StateDir", "WatchSettings", "default_state_dir", "store_name")
 
 _log = get_log(__name__)
 
@@ -50,6 +52,26 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     backend: WantedBackend | None = None
     rules: TraceRules = TraceRules()
+
+    def applied(self, defaults: RootOptions) -> RootOptions:
+        """Return the options of a root that is watched so, where others have *defaults*."""
+        backend = self.backend or defaults.backend
+        return msgspec.structs.replace(defaults, backend=backend, rules=self.rules)
+
+
+class RootSettings(WatchSettings, frozen=True, kw_only=True):
+    """How the configuration has one root watched; ``None`` is as for others."""
+
+    settle_seconds: float | None = None
+    tiers: TierConfig | None = None
+
+    def applied(self, defaults: RootOptions) -> RootOptions:
+        """Return the options of a root that is watched so, where others have *defaults*."""
+        settle = defaults.settle_seconds if self.settle_seconds is None else self.settle_seconds
+        options = super().applied(defaults)
+        return msgspec.structs.replace(
+            options, settle_seconds=settle, tiers=self.tiers or defaults.tiers
+        )
 
 
 class WatchedRoot(WatchSettings, frozen=True, kw_only=True, omit_defaults=True):

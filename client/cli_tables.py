@@ -99,6 +99,8 @@ def print_status(status: StatusResult) -> None:
         f"event loop late by {status.loop_lag_p99_ms:.0f} ms at the 99th percentile, "
         f"at most {status.loop_lag_max_ms:.0f} ms"
     )
+    if status.restart_needed:
+        click.secho(f"changed, but waits for a restart: {', '.join(status.restart_needed)}")
     for reason in status.degraded:
         click.secho(f"degraded: {reason}", fg="yellow")
     if not status.roots:

@@ -30,6 +30,8 @@ def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+        # A manager that takes nothing must not hold up the event loop.
+        connection.setblocking(False)
         try:
             connection.connect(address)
             connection.sendall(message.encode())

@@ -20,7 +20,7 @@ from dftindexd.daemon.admission import Admission
 from dftindexd.daemon.answer import ArrowAnswer, BatchStream
 from dftindexd.daemon.peer import Peer, peer_of
 from dftindexd.daemon.session import ServerLimits, Service, Session, write_farewell
-from dftindexd.daemon.socket_file import BoundSocket, bind_socket, release_socket
+from dftindexd.daemon.socket_file import BoundSocket, adopt_socket, bind_socket, release_socket
 from dftindexd.daemon.transport import Transport, accept
 from dftindexd.protocol.errors import BusyError, DftIndexError
 from dftindexd.protocol.negotiation import CAPABILITIES, PROTOCOLS
@@ -45,6 +45,7 @@ class IpcServer:
         protocols: versions of the protocol to speak.
         lock: the lock of the path where the caller has it already.
         admission: who may connect; the daemon's own user and root unless given.
+        listener: the socket at *path* where the service manager bound it; the lock is a must.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class IpcServer:
         protocols: tuple[int, ...] = PROTOCOLS,
         lock: int | None = None,
         admission: Admission | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         self._service = service
         self._admission = admission or Admission()
         self._path = path
         self._lock = lock
+        self._listener = listener
         self._limits = limits or ServerLimits()
         self._protocols = protocols
         self._greeting = HelloResult(
@@ -92,12 +95,17 @@ class IpcServer:
             InvalidArgumentError: no socket can be at the path.
             PermissionDeniedError: others could replace the socket.
         """
-        bound = await anyio.to_thread.run_sync(bind_socket, self._path, self._lock, self._admission)
+        bound = await anyio.to_thread.run_sync(self._bind)
         try:
             await self._serve_bound(bound, task_status)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(release_socket, bound)
+
+    def _bind(self) -> BoundSocket:
+        if self._listener is not None and self._lock is not None:
+            return adopt_socket(self._listener, self._lock)
+        return bind_socket(self._path, self._lock, self._admission)
 
     async def _serve_bound(self, bound: BoundSocket, task_status: TaskStatus[None]) -> None:
         stopping = anyio.Event()

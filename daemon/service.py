@@ -27,6 +27,7 @@ from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.metrics import Metrics
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.reading import EventAnswers
+from dftindexd.daemon.reload import Configuration
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.row_cache import RowCache
 from dftindexd.daemon.server import ArrowAnswer
@@ -103,7 +104,7 @@ __all__ = ("DaemonService",)
 
 class DaemonService:
     """Answers requests from an engine; *stop* ends the daemon, *lag* measures its event loop,
-    *admission* says who is a guest."""
+    *admission* says who is a guest, *configuration* what of it is in force."""
 
     def __init__(
         self,
@@ -111,12 +112,15 @@ class DaemonService:
         socket: str,
         stop: Callable[[], None],
         lag: LoopLag,
+        *,
         admission: Admission,
+        configuration: Configuration,
     ) -> None:
         self._engine = engine
         self._socket = socket
         self._stop = stop
         self._lag = lag
+        self._configuration = configuration
         self._started = time.monotonic()
         cache = RowCache()
         self._aggregations = AggregationAnswers(engine, cache)
@@ -224,6 +228,7 @@ class DaemonService:
                 if (reason := root_reason(root))
             ),
             *([f"kernel: {kernel.reason}"] if kernel.reason else ()),
+            *([f"configuration: {problem}"] if (problem := self._configuration.problem) else ()),
             *(f"failed: {display(path)}: {why}" for path, why in engine.failed_roots.items()),
             *(
                 f"{supervisor.health.value}: {supervisor.name}"
@@ -271,6 +276,8 @@ class DaemonService:
             loop_lag_p99_ms=lag.p99_ms,
             loop_lag_max_ms=lag.max_ms,
             loop_lag_seconds=lag.seconds,
+            config=self._configuration.file or "",
+            restart_needed=self._configuration.waiting,
         )
         return msgspec.convert(_sendable(msgspec.to_builtins(status)), StatusResult)
 

@@ -3,8 +3,9 @@
 Invariants: whoever holds the lock ``<socket>.lock`` owns the path; a socket is unlinked and bound
 only under that lock; nothing but a socket is ever unlinked. The socket has mode 0600; where others
 are allowed in, 0660 and their group, or 0666 where they are not of one group alone: then the server
-decides by who the kernel says they are. The lock file stays behind on purpose: unlinking it would
-let two daemons each lock a different file of the same name.
+decides by who the kernel says they are. A socket that a service manager bound keeps its file and
+mode; its path is locked, too. The lock file stays behind on purpose: unlinking it would let two
+daemons each lock a different file of the same name.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from dftindexd.daemon.admission import Admission
 from dftindexd.protocol.errors import BusyError, InvalidArgumentError, PermissionDeniedError
 from dftindexd.protocol.paths import check_socket_path
 
-__all__ = ("BoundSocket", "bind_socket", "release_socket", "socket_lock")
+__all__ = ("BoundSocket", "adopt_socket", "bind_socket", "release_socket", "socket_lock")
 
 _BACKLOG = 1024
 
 
 class BoundSocket(NamedTuple):
-    """A listening socket, the lock that owns its path, and the identity of its file."""
+    """A listening socket, the lock that owns its path, and the identity of its file; ``None``: the
+    file belongs to the service manager."""
 
     path: str
     listener: socket.socket
     lock: int
-    identity: tuple[int, int]
+    identity: tuple[int, int] | None
 
 
 @contextmanager
@@ -74,6 +76,12 @@ def bind_socket(
         raise
 
 
+def adopt_socket(listener: socket.socket, owned: int) -> BoundSocket:
+    """Serve a socket that the service manager bound, under the lock *owned* of its path."""
+    listener.setblocking(False)
+    return BoundSocket(listener.getsockname(), listener, os.dup(owned), None)
+
+
 def _own(path: str) -> int:
     check_socket_path(path)
     _prepare_directory(os.path.dirname(path) or ".")
@@ -81,9 +89,13 @@ def _own(path: str) -> int:
 
 
 def release_socket(bound: BoundSocket) -> None:
-    """Unlink the socket if it is still the one that was bound, then give the lock up."""
+    """Unlink the socket if it is still the one that we bound, then give the lock up."""
     try:
-        if os.path.lexists(bound.path) and _identity(bound.path) == bound.identity:
+        if (
+            bound.identity is not None
+            and os.path.lexists(bound.path)
+            and _identity(bound.path) == bound.identity
+        ):
             os.unlink(bound.path)
     finally:
         os.close(bound.lock)

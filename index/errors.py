@@ -6,6 +6,7 @@ from typing import ClassVar
 
 __all__ = (
     "BusyReadersError",
+    "ConfiguredRootError",
     "CoreError",
     "ForeignStoreError",
     "NotWatchedError",
@@ -38,6 +39,12 @@ class NotWatchedError(CoreError):
     """No watched root covers the path."""
 
     code = "not-found"
+
+
+class ConfiguredRootError(CoreError):
+    """The configuration decides how the root is watched, and no request does."""
+
+    code = "invalid-argument"
 
 
 class TraceGoneError(CoreError):

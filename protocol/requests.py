@@ -154,7 +154,9 @@ class StatusResult(_Reply, frozen=True):
     """The whole daemon at a glance. ``kernel``: the compiled parser is ``ready``, ``compiling``
     (first start of a version on a machine; parsing is slower meanwhile) or ``failed``.
     ``loop_lag_*``: by how many milliseconds the daemon's event loop was late within the last
-    ``loop_lag_seconds``, as requests that came at any moment would have found it."""
+    ``loop_lag_seconds``, as requests that came at any moment would have found it. ``config`` is the
+    configuration file, empty without one; ``restart_needed`` are the keys that were changed in it
+    and wait for the daemon to be started again."""
 
     pid: int
     version: str
@@ -171,6 +173,8 @@ class StatusResult(_Reply, frozen=True):
     loop_lag_p99_ms: float = 0.0
     loop_lag_max_ms: float = 0.0
     loop_lag_seconds: float = 0.0
+    config: str = ""
+    restart_needed: tuple[str, ...] = ()
 
 
 class StatusRequest(Request[StatusResult], frozen=True, kw_only=True, tag="status"):

@@ -1,4 +1,4 @@
-"""The pages that are written from the code: ``docs/cli.md`` and ``docs/api.md``.
+"""The pages that are written from the code: those of the commands, the client, the configuration.
 
 ``python -m tests.docs.reference`` writes them; a test says whether they are up to date.
 """
@@ -16,6 +16,7 @@ import click
 from dftindexd.client import Answer, AnswerStream, AsyncClient, Backup, connect
 from dftindexd.client.cli import cli as client_command
 from dftindexd.daemon.cli import main as daemon_command
+from tests.docs.configuration_page import configuration_page, configuration_schema
 
 __all__ = ("DOCS", "PAGES", "api_page", "cli_page")
 
@@ -77,7 +78,8 @@ def _option(option: click.Option) -> str:
     names = ", ".join(option.opts)
     value = "" if option.is_flag else f" {_value(option)}"
     text = " ".join((option.help or "").split())
-    default = f" Default: {option.default}." if option.show_default and not option.is_flag else ""
+    shown = option.show_default if isinstance(option.show_default, str) else option.default
+    default = f" Default: {shown}." if option.show_default and not option.is_flag else ""
     return f"| `{names}{value}` | {(text + default).strip()} |"
 
 
@@ -161,7 +163,12 @@ def _listed(found: re.Match[str]) -> str:
     return f"{found[1]}:\n\n{re.sub(r'^ +', '  ', lines, flags=re.MULTILINE)}"
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "api.md": api_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "api.md": api_page,
+    "cli.md": cli_page,
+    "configuration.md": configuration_page,
+    "configuration.schema.json": configuration_schema,
+}
 
 
 def main() -> None:
