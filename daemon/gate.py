@@ -94,16 +94,13 @@ class Gate:
         except (CoreError, DftIndexError):
             raise
         except Exception as error:
-            raise _FailedError(error) from error
+            raise _failed(error) from error
 
 
-class _FailedError(DftIndexError):
-    """A bug, told to a guest without its text, which may name anything."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(
-            f"the daemon failed to answer: {type(error).__name__}", "ask its owner for the log"
-        )
+def _failed(error: Exception) -> DftIndexError:
+    """Return how a bug is told to a guest: without its text, which may name anything."""
+    what = f"the daemon failed to answer: {type(error).__name__}"
+    return DftIndexError(what, "ask its owner for the log")
 
 
 async def visible_roots(engine: Engine, sight: Sight) -> list[Root]:

@@ -234,7 +234,12 @@ def test_a_root_has_what_it_says_and_else_what_holds_for_all() -> None:
 def test_without_a_file_the_daemon_runs_as_its_parts_do_by_default() -> None:
     options = run_options(loaded().config, ())
     assert options == msgspec.structs.replace(
-        type(options)(state_dir=options.state_dir, socket=options.socket), workers=options.workers
+        type(options)(
+            state_dir=options.state_dir,
+            socket=options.socket,
+            memory_budget=options.memory_budget,
+        ),
+        workers=options.workers,
     )
 
 
