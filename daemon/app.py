@@ -19,7 +19,7 @@ from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.root_options import RootOptions
-from dftindexd.daemon.admission import Admission
+from dftindexd.daemon.callers import Admission
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.metrics_outlets import MetricsOptions, run_outlets
 from dftindexd.daemon.notify import is_managed, notify

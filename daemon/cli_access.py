@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from dftindexd.daemon.admission import Admission
+from dftindexd.daemon.callers import Admission
 
 __all__ = ("access_options", "admission_of")
 
