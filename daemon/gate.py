@@ -17,7 +17,7 @@ import msgspec
 
 from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
-from dftindexd.daemon.admission import Admission, require_permission
+from dftindexd.daemon.callers import Admission, require_permission
 from dftindexd.daemon.peer import Peer
 from dftindexd.daemon.request_path import checked_path
 from dftindexd.daemon.sight import EVERYTHING, Sight, sight_of

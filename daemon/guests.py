@@ -7,7 +7,7 @@ import os
 import pwd
 from collections.abc import Callable, Iterable
 
-from dftindexd.daemon.admission import Admission
+from dftindexd.daemon.callers import Admission
 
 __all__ = ("admission_of", "known_groups", "known_users")
 

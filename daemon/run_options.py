@@ -12,8 +12,8 @@ from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import RootSettings
-from dftindexd.daemon.admission import Admission
 from dftindexd.daemon.amounts import bytes_of, seconds_of
+from dftindexd.daemon.callers import Admission
 from dftindexd.daemon.config import Config, WatchConfig
 from dftindexd.daemon.guests import admission_of
 from dftindexd.daemon.memory_budget import default_budget, memory_there_is

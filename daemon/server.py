@@ -16,8 +16,8 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
-from dftindexd.daemon.admission import Admission
 from dftindexd.daemon.answer import ArrowAnswer, BatchStream
+from dftindexd.daemon.callers import Admission
 from dftindexd.daemon.peer import Peer, peer_of
 from dftindexd.daemon.session import ServerLimits, Service, Session, write_farewell
 from dftindexd.daemon.socket_file import BoundSocket, adopt_socket, bind_socket, release_socket

@@ -16,8 +16,8 @@ from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
 from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
-from dftindexd.daemon.admission import Admission
 from dftindexd.daemon.aggregation import AggregationAnswers
+from dftindexd.daemon.callers import Admission
 from dftindexd.daemon.debug_dump import debug_dump
 from dftindexd.daemon.gate import WAITING, Gate, visible_roots
 from dftindexd.daemon.guest_status import guest_reason, guest_status

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from dftindexd.daemon.admission import Admission
+from dftindexd.daemon.callers import Admission
 from dftindexd.protocol.errors import BusyError, InvalidArgumentError, PermissionDeniedError
 from dftindexd.protocol.paths import check_socket_path
 

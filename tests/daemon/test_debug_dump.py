@@ -10,12 +10,12 @@ def test_numbers_stay_and_texts_become_whether_there_is_one() -> None:
         "health": "healthy",
         "queued": 3,
         "rate": 0.5,
-        "last_error": "OSError: /home/somebody/secret.pfw",
-        "name": "store:/home/somebody",
+        "last_error": "OSError: /scratch/somebody/secret.pfw",
+        "name": "store:/scratch/somebody",
         "reason": "",
         "nothing": None,
-        "paths": ["/home/somebody"],
-        "actor": {"open": True, "read_only": "no room in /home/somebody"},
+        "paths": ["/scratch/somebody"],
+        "actor": {"open": True, "read_only": "no room in /scratch/somebody"},
     }
     assert without_texts(told) == {
         "health": "healthy",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from dftindexd.daemon.admission import Admission
+from dftindexd.daemon.callers import Admission
 from dftindexd.daemon.peer import Peer, peer_of
 from dftindexd.daemon.socket_file import bind_socket, release_socket
 from dftindexd.protocol.codec import decode_error, encode_request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import stat
 import urllib.error
@@ -18,8 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from dftindexd.daemon.log_flow import BURST
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, running_daemon, until
+from tests.house.checkout import ROOT
 
 SECRET = "secret-project"
+DASHBOARD = ROOT / "systemd" / "grafana-dashboard.json"
 
 
 def free_port() -> int:
@@ -85,6 +88,19 @@ def test_names_and_units_are_as_prometheus_wants_them(served: tuple[Daemon, int,
             assert family.name.endswith("_seconds")
         if family.type == "counter":
             assert all(one.name.endswith(("_total", "_created")) for one in family.samples)
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(served: tuple[Daemon, int, Path]) -> None:
+    daemon, _, _ = served
+    there = {name.partition("{")[0] for name in samples(daemon.client.metrics())}
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked = {
+        name for query in queries for name in re.findall(r"\b(?:dftindexd|process)_\w+", query)
+    }
+    # A counter with labels has samples once it has counted.
+    assert asked - there <= {"dftindexd_request_errors_total"}
+    assert len(asked) > 10
 
 
 def test_the_command_prints_them(served: tuple[Daemon, int, Path]) -> None:
