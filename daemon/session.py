@@ -4,7 +4,8 @@ Invariants:
 
 * Only the writing task touches the sending side, so a cancelled request never leaves half a frame.
 * Each request is one task. It ends when its answer is sent, at a cancel frame, when the client
-  goes away, or when the daemon ends. A slow reader holds its own tasks and nothing else.
+  goes away, or when the daemon ends: then those that wait for work end at once, and the others
+  have a while to be answered. A slow reader holds its own tasks and nothing else.
 * Nothing a client sends ends anything but its own connection.
 """
 
@@ -49,13 +50,23 @@ from dftindexd.protocol.framing import (
     encode_data,
     encode_frame,
 )
+from dftindexd.protocol.index_requests import IndexBuildRequest
 from dftindexd.protocol.negotiation import choose_protocol, shares_memory
-from dftindexd.protocol.requests import Hello, HelloResult
+from dftindexd.protocol.requests import (
+    Hello,
+    HelloResult,
+    IndexRequest,
+    SyncRequest,
+    TailRequest,
+    WaitRequest,
+)
 
 __all__ = ("ServerLimits", "Service", "Session", "error_frame", "write_farewell")
 
 #: Errors that say that something is not allowed, or not now.
 _REFUSALS = (PermissionDeniedError.code, BusyError.code)
+#: These wait for traces to be indexed or to change: a daemon that ends does not bring that about.
+_WAITING = (IndexBuildRequest, IndexRequest, SyncRequest, TailRequest, WaitRequest)
 # Answers in shared memory that one client may have been sent and not taken yet.
 _SHARED_ANSWERS = 4
 
@@ -86,6 +97,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     answer_bytes: int = 256 << 20
     stalled_seconds: float = 3600.0
     hello_seconds: float = 10.0
+    drain_seconds: float = 2.0
     farewell_seconds: float = 1.0
 
 
@@ -99,6 +111,7 @@ class _Flight:
         self.reason: DftIndexError = CancelledError("the request was cancelled by its client")
         # A short answer that is being sent is not taken back, such as that to a request to stop.
         self.is_answered = False
+        self.waits = False
         self._credit = WINDOW_FRAMES
         self._granted = anyio.Event()
 
@@ -252,6 +265,7 @@ class Session:
         flight.answer_bytes = size
 
     async def _answer(self, request_id: int, request: Any, flight: _Flight) -> None:
+        flight.waits = isinstance(request, _WAITING)
         try:
             with flight.scope:
                 await self._serve(request_id, request, flight)
@@ -337,14 +351,25 @@ class Session:
 
     async def _end_in_order(self, tasks: TaskGroup) -> None:
         await self._stopping.wait()
+        self._end_flights(waiting=True)
+        with anyio.move_on_after(self._limits.drain_seconds):
+            await self._all_landed()
         with anyio.move_on_after(self._limits.farewell_seconds):
-            for flight in self._flights.values():
-                flight.end(ShuttingDownError("the daemon is ending", "ask again when it is back"))
-            while self._flights:
-                self._landed = anyio.Event()
-                await self._landed.wait()
+            self._end_flights(waiting=False)
+            await self._all_landed()
             await self._flush()
         tasks.cancel_scope.cancel()
+
+    def _end_flights(self, *, waiting: bool) -> None:
+        """End the requests in flight; those alone that wait for work, if *waiting*."""
+        for flight in self._flights.values():
+            if flight.waits or not waiting:
+                flight.end(ShuttingDownError("the daemon is ending", "ask again when it is back"))
+
+    async def _all_landed(self) -> None:
+        while self._flights:
+            self._landed = anyio.Event()
+            await self._landed.wait()
 
     async def _say_farewell(self, error: DftIndexError) -> None:
         with anyio.move_on_after(self._limits.farewell_seconds):

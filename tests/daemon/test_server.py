@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 from anyio.abc import SocketStream, TaskStatus
@@ -363,3 +364,68 @@ async def test_an_answer_that_is_on_its_way_is_not_taken_back_when_the_daemon_en
             frame = await client.frame()
             assert await client.is_hung_up_on()
     assert (frame.kind, frame.request_id) == (Kind.REPLY, 2)
+
+
+class Slow(EchoService):
+    """Answers a listing when it is let to; what waits for work waits for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = anyio.Event()
+
+    async def handle(self, request: Any, peer: Peer) -> msgspec.Struct | ArrowAnswer:
+        if isinstance(request, ListRequest):
+            await self.let_go.wait()
+        return await super().handle(request, peer)
+
+
+@asynccontextmanager
+async def asked_and_ending(path: str, service: Slow, drain: float) -> AsyncIterator[RawClient]:
+    """A client that asked for a wait (2) and for a listing (3) of a server that is told to end."""
+    ending = anyio.CancelScope()
+
+    async def run(*, task_status: TaskStatus[None]) -> None:
+        limits = ServerLimits(drain_seconds=drain)
+        with ending:
+            server = IpcServer(service, path, version=VERSION, limits=limits)
+            await server.serve(task_status=task_status)
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(run)
+        client = await raw(path)
+        async with client.stream:
+            await client.greet()
+            await client.send(2, WaitRequest())
+            await client.send(3, ListRequest())
+            while len(service.asked) < 1:
+                await anyio.lowlevel.checkpoint()
+            await client.send(4, Ping())
+            assert (await client.frame()).request_id == 4
+            ending.cancel()
+            yield client
+            assert await client.is_hung_up_on()
+
+
+@pytest.mark.anyio
+async def test_a_daemon_that_ends_answers_what_it_is_at_and_waits_for_nothing(
+    socket_path: str,
+) -> None:
+    service = Slow()
+    async with asked_and_ending(socket_path, service, drain=20.0) as client:
+        refused = await client.frame()
+        assert (refused.kind, refused.request_id) == (Kind.ERROR, 2)
+        assert decode_error(refused.payload).code == "shutting-down"
+        service.let_go.set()
+        frames = [await client.frame()]
+        while frames[-1].kind is not Kind.END:
+            frames.append(await client.frame())
+    assert {frame.request_id for frame in frames} == {3}
+    assert frames[0].kind is Kind.REPLY
+
+
+@pytest.mark.anyio
+async def test_what_takes_too_long_is_told_that_the_daemon_ends(socket_path: str) -> None:
+    async with asked_and_ending(socket_path, Slow(), drain=0.05) as client:
+        refused = [await client.frame(), await client.frame()]
+    assert [(one.kind, one.request_id) for one in refused] == [(Kind.ERROR, 2), (Kind.ERROR, 3)]
+    assert {decode_error(one.payload).code for one in refused} == {"shutting-down"}
