@@ -11,6 +11,13 @@ from dftindexd.compat.aggregator import AggregatorUtility
 from dftindexd.compat.capsule import ArrowBatch, ArrowTable
 from dftindexd.compat.checkpoints import CheckpointIndexer, IndexerCheckpoint
 from dftindexd.compat.config import AggregationConfig, IndexStatus
+from dftindexd.compat.distributed_index import (
+    IndexDatabase,
+    SstArtifactRegistry,
+    build_sst_batch,
+    move_artifacts,
+    scan_aggregation_manifest,
+)
 from dftindexd.compat.errors import (
     DFTUtilsAggregationError,
     DFTUtilsCompressionError,
@@ -26,6 +33,12 @@ from dftindexd.compat.errors import (
 )
 from dftindexd.compat.expressions import Expr, Field
 from dftindexd.compat.indexer import Indexer
+from dftindexd.compat.planning import (
+    enumerate_gzip_members,
+    plan_lpt_partition,
+    plan_work_units,
+    scan_files,
+)
 from dftindexd.compat.runtime import (
     Runtime,
     TaskHandle,
@@ -52,11 +65,20 @@ __all__ = (
     "DFTUtilsValueError",
     "Expr",
     "Field",
+    "IndexDatabase",
     "IndexStatus",
     "Indexer",
     "IndexerCheckpoint",
     "Runtime",
+    "SstArtifactRegistry",
     "TaskHandle",
+    "build_sst_batch",
+    "enumerate_gzip_members",
     "get_default_runtime",
+    "move_artifacts",
+    "plan_lpt_partition",
+    "plan_work_units",
+    "scan_aggregation_manifest",
+    "scan_files",
     "set_default_runtime",
 )
