@@ -192,20 +192,9 @@ class Indexer:
     def _aggregation_tier(self) -> AggregationTier | None:
         if self.aggregation is None:
             return None
-        from dftindexd.compat.translation import translated_errors
-        from dftindexd.index.model import AggregationTier
-        from dftindexd.index.tiers.aggregation_schema import check_tier
+        from dftindexd.compat.tiers import aggregation_tier
 
-        tier = AggregationTier(
-            interval_us=int(self.aggregation.time_interval_ms * 1000),
-            group_keys=tuple(self.aggregation.group_keys or ()),
-            custom_metric_fields=tuple(self.aggregation.custom_metric_fields or ()),
-            percentiles=self.aggregation.compute_percentiles,
-            bucket_by=self.aggregation.bucket_by,
-        )
-        with translated_errors():
-            check_tier(tier)
-        return tier
+        return aggregation_tier(self.aggregation)
 
     # -- reading ------------------------------------------------------------------------------
 

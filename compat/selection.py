@@ -9,14 +9,19 @@ from typing import Final
 
 from dftindexd.actors.state_dir import default_state_dir, store_name
 from dftindexd.compat.errors import DFTUtilsError
+from dftindexd.compat.translation import translated_errors
 from dftindexd.index.model import FileStamp
 from dftindexd.index.scan import scan_tree, stamp_or_none
+from dftindexd.index.store.identity import IDENTITY_FILE, check_root
 from dftindexd.index.trace_rules import TraceRules
 
 __all__ = ("RULES", "Selection", "select", "state_dir")
 
 #: The caller may read what links lead to, or may not; there is no root to stay in.
 RULES: Final = TraceRules(follow_links=True)
+
+#: How the directory of a store ends.
+_SUFFIX: Final = ".dftindex"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,24 @@ class Selection:
         return os.path.join(self.given or os.fsdecode(self.root), os.fsdecode(path))
 
     def store_path(self, index_dir: str) -> str:
-        """Return where the store lies: as named, in *index_dir*, else in the state directory."""
+        """Return where the store lies: as named, in *index_dir*, else in the state directory.
+
+        Where *index_dir* ends in ``.dftindex`` it is the store, and where there is a store of that
+        name in it, that: so a distributed build names them.
+
+        :raises DFTUtilsIndexerError: that is the index of another directory.
+        """
         if self.store:
             return self.store
-        folder = os.path.abspath(index_dir) if index_dir else os.path.join(state_dir(), "stores")
-        return os.path.join(folder, store_name(self.root))
+        if not index_dir:
+            return os.path.join(state_dir(), "stores", store_name(self.root))
+        folder = os.path.abspath(index_dir)
+        named = folder if folder.endswith(_SUFFIX) else os.path.join(folder, _SUFFIX)
+        if os.path.exists(os.path.join(named, IDENTITY_FILE)):
+            with translated_errors():
+                check_root(named, self.root)
+            return named
+        return folder if folder.endswith(_SUFFIX) else os.path.join(folder, store_name(self.root))
 
 
 def state_dir() -> str:

@@ -216,7 +216,9 @@ class ParseRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Rows of complete members (plain: complete lines) get *segment_id*, those of the open member's
     complete lines *provisional_id*. *run* is how many ids each of the two stands for, with itself:
-    what holds very many distinct texts is cut into as many segments.
+    what holds very many distinct texts is cut into as many segments. With *until*, where a complete
+    member ends, the trace is read as if it ended there, and the line that this cuts is left to
+    whoever reads on from ``ParsedTrace.resume``.
     """
 
     path: bytes
@@ -225,6 +227,7 @@ class ParseRequest(msgspec.Struct, frozen=True, kw_only=True):
     run: int = 1
     tiers: TierConfig
     resume: ResumePoint | None = None
+    until: int | None = None
     facts: TraceFacts = TraceFacts()
 
 

@@ -96,7 +96,7 @@ def parse_trace(
     """
     held = HeldRows()
     how = _How(use_kernel, sink or held, most_held)
-    with open_trace(request.path, meter) as file:
+    with open_trace(request.path, meter, request.until) as file:
         if request.resume is not None and still_matches(file, request.resume):
             try:
                 return held.add_to(_parse(file, request, request.resume, how))
@@ -362,7 +362,8 @@ class _Pass:
         is_closed = self._closed is not None
         closed = self._closed or self._close()
         unfinished = 0
-        if is_closed or self._text.end > self._builder.uc_end:  # most often nothing is left
+        is_left = is_closed or self._text.end > self._builder.uc_end  # most often nothing is
+        if is_left and self._request.until is None:
             if not is_closed:
                 self._begin_provisional()
             unfinished = self._finish_provisional()

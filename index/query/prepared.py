@@ -22,16 +22,22 @@ _TEXT_BYTES = 128
 
 
 class PreparedRows:
-    """The hash tables and the merged rows of *records*, read when first asked for.
+    """The hash tables and the merged rows of *records*, read when first asked for; *hashes* are
+    the tables where they are known already.
 
     Any source of the generation that *records* come from may be passed; threads may share one.
     """
 
-    def __init__(self, records: Sequence[TraceRecord], tier: AggregationTier) -> None:
+    def __init__(
+        self,
+        records: Sequence[TraceRecord],
+        tier: AggregationTier,
+        hashes: DirectoryHashes | None = None,
+    ) -> None:
         self.records = records
         self.tier = tier
         self._lock = threading.Lock()
-        self._hashes: DirectoryHashes | None = None
+        self._hashes = hashes
         self._rows: dict[Kind, Rows] = {}
 
     def hashes(self, source: RowSource) -> DirectoryHashes:

@@ -26,9 +26,11 @@ from dftindexd.index.store.layout import FORMAT_VERSION
 __all__ = (
     "IDENTITY_FILE",
     "LOCK_FILE",
+    "RootError",
     "StoreIdentity",
     "acquire_lock",
     "check_identity",
+    "check_root",
     "lock_holder",
     "note_rebuilt",
     "read_identity",
@@ -43,6 +45,10 @@ LOCK_FILE: Final = "dftindexd.lock"
 _TEMPORARY: Final = ".new"
 #: What a crash may leave before the identity file is there.
 _BEFORE_IDENTITY: Final = (LOCK_FILE, IDENTITY_FILE + _TEMPORARY)
+
+
+class RootError(ForeignStoreError):
+    """A store is the index of another directory than the one that it is used for."""
 
 
 class StoreIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,6 +141,18 @@ def read_identity(path: str) -> StoreIdentity:
     """Return the identity of the store *path*, which :func:`check_identity` let pass."""
     with open(os.path.join(path, IDENTITY_FILE), "rb") as file:
         return msgspec.json.decode(file.read(), type=StoreIdentity)
+
+
+def check_root(path: str, root: bytes) -> None:
+    """Refuse the store *path*, which has an identity, unless it is the index of *root*.
+
+    :raises RootError: it is that of another directory.
+    """
+    held = read_identity(path).root
+    if held != os.fsdecode(root).encode("utf-8", "backslashreplace").decode():
+        raise RootError(
+            f"{path} is the index of {held}, not of {os.fsdecode(root)}", "name another index"
+        )
 
 
 def note_rebuilt(path: str) -> StoreIdentity:

@@ -35,14 +35,14 @@ class Meter:
 
 
 class TraceFile:
-    """A readable range of bytes: the file behind *fd* up to ``size``.
+    """A readable range of bytes: the file behind *fd* up to ``size``, at most *until*.
 
     ``reached`` is how far it was read, ``meter`` is told so.
     """
 
     __slots__ = ("_fd", "_whole", "meter", "reached", "size", "stamp")
 
-    def __init__(self, fd: int, meter: Meter) -> None:
+    def __init__(self, fd: int, meter: Meter, until: int | None = None) -> None:
         status = os.fstat(fd)
         self._fd = fd
         self.meter = meter
@@ -51,7 +51,7 @@ class TraceFile:
         self.stamp = FileStamp(
             status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         )
-        self.size = status.st_size
+        self.size = status.st_size if until is None else min(until, status.st_size)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to *length* bytes from *offset*; fewer at the end, or where the file shrank."""
@@ -73,8 +73,10 @@ class TraceFile:
 
 
 @contextmanager
-def open_trace(path: bytes, meter: Meter | None = None) -> Iterator[TraceFile]:
-    """Open the trace at *path*.
+def open_trace(
+    path: bytes, meter: Meter | None = None, until: int | None = None
+) -> Iterator[TraceFile]:
+    """Open the trace at *path*, as if it ended at byte *until*.
 
     Raises :class:`TraceGoneError` if nothing is there any more, and ``OSError`` if it cannot be
     opened or is not a regular file. Opening never waits for a writer at the end of a pipe.
@@ -86,6 +88,6 @@ def open_trace(path: bytes, meter: Meter | None = None) -> Iterator[TraceFile]:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fsdecode(path))
-        yield TraceFile(fd, meter or Meter())
+        yield TraceFile(fd, meter or Meter(), until)
     finally:
         os.close(fd)

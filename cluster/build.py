@@ -1,0 +1,223 @@
+"""A worker's share: traces, or slices of them, become artifacts. No store is opened."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+import msgspec
+
+from dftindexd.actors.jobs import segments_of
+from dftindexd.actors.worker import has_kernel
+from dftindexd.cluster.artifacts import (
+    Artifacts,
+    BatchMetadata,
+    Part,
+    PartFailure,
+    artifacts_of,
+    first_segment_id,
+    sst_name,
+    write_metadata,
+)
+from dftindexd.cluster.planning import plan_lpt_partition
+from dftindexd.cluster.slices import Slice
+from dftindexd.index.errors import StoreReadOnlyError, TraceGoneError
+from dftindexd.index.failpoints import failpoint
+from dftindexd.index.model import ParseRequest, TierConfig
+from dftindexd.index.segment import parse_trace
+from dftindexd.index.store.sst import SstSink
+
+__all__ = ("BatchOrder", "Built", "Unit", "build_batch", "set_threads")
+
+#: How many random bytes are in the names of a batch's files.
+_STEM_BYTES: Final = 6
+
+
+class _Threads:
+    """How many threads a worker has for its batches, 0 before anybody said."""
+
+    number = 0
+
+
+def set_threads(number: int, *, by_default: bool = False) -> None:
+    """Have batches of this process read by *number* threads where their order names none; with
+    *by_default* only if nobody said so before."""
+    if not (by_default and _Threads.number):
+        _Threads.number = number
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """A trace to be read, or a slice of it. *size* bytes of its file are read."""
+
+    path: str
+    size: int
+    slice: Slice = Slice()
+
+
+class BatchOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is to do.
+
+    :param units: in any order.
+    :param staging: where it leaves files whose names begin with *name*.
+    :param parallelism: how many threads read, 0 for as many as :func:`set_threads` said.
+    :param flush_every: how many units share files, 0 for no limit.
+    :param forced: what it finds replaces what shows the same state of a trace.
+    """
+
+    name: str
+    units: tuple[Unit, ...]
+    tiers: TierConfig
+    staging: str
+    parallelism: int = 1
+    flush_every: int = 0
+    forced: bool = False
+
+
+class Built(NamedTuple):
+    """What a worker left, and the traces that could not be read."""
+
+    artifacts: list[Artifacts]
+    failures: tuple[PartFailure, ...]
+
+
+def build_batch(order: BatchOrder, note: Callable[[int], None] | None = None) -> Built:
+    """Read the units of *order*; *note* is told the bytes of each that is done, from any thread.
+
+    A trace that cannot be read does not stop the others.
+
+    :raises StoreReadOnlyError: the staging directory cannot be written; nothing is left there.
+    """
+    if not order.units:
+        return Built([], ())
+    try:
+        os.makedirs(order.staging, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(order.staging, error) from error
+    threads = min(order.parallelism or _Threads.number or 1, len(order.units))
+    use_kernel = has_kernel()
+    with ThreadPoolExecutor(threads, "dftindexd-build") as pool:
+        shares = _shares(order, threads)
+        built = list(
+            pool.map(lambda share: _build(order, share, note, use_kernel=use_kernel), shares)
+        )
+    return Built(
+        [artifacts for one in built for artifacts in one.artifacts],
+        tuple(failure for one in built for failure in one.failures),
+    )
+
+
+def _shares(order: BatchOrder, threads: int) -> list[list[Unit]]:
+    """Deal the units to threads, each thread's in so many as share files."""
+    entries = [(str(number), unit.size) for number, unit in enumerate(order.units)]
+    dealt = plan_lpt_partition(entries, threads)
+    shares = [[order.units[int(number)] for number, _ in share] for share in dealt]
+    step = order.flush_every or len(order.units)
+    return [share[first : first + step] for share in shares for first in range(0, len(share), step)]
+
+
+def _build(
+    order: BatchOrder,
+    units: Sequence[Unit],
+    note: Callable[[int], None] | None,
+    *,
+    use_kernel: bool,
+) -> Built:
+    stem = f"{order.name}-{secrets.token_hex(_STEM_BYTES)}"
+    sink = SstSink(order.staging, stem)
+    parts: list[Part] = []
+    failures: list[PartFailure] = []
+    next_id = first_segment_id()
+    try:
+        for unit in units:
+            failpoint("cluster:build:unit", os.fsencode(unit.path))
+            sink.begin_trace()
+            run = segments_of(unit.size)
+            request = ParseRequest(
+                path=os.fsencode(unit.path),
+                segment_id=next_id,
+                provisional_id=next_id + run,
+                run=run,
+                tiers=order.tiers,
+                resume=unit.slice.begin,
+                until=unit.slice.until,
+                facts=unit.slice.facts,
+            )
+            next_id += 2 * run
+            part = _part(request, sink, use_kernel=use_kernel)
+            if isinstance(part, PartFailure):
+                sink.drop()
+                failures.append(part)
+            else:
+                parts.append(part)
+            if note is not None:
+                note(unit.size)
+        sink.write()
+        artifacts = _with_metadata(order, stem, sink, tuple(parts), tuple(failures))
+    except BaseException:
+        sink.discard()
+        raise
+    return Built(artifacts, tuple(failures))
+
+
+def _part(request: ParseRequest, sink: SstSink, *, use_kernel: bool) -> Part | PartFailure:
+    try:
+        parsed = parse_trace(request, use_kernel=use_kernel, sink=sink)
+    except StoreReadOnlyError:
+        raise  # no trace is to blame
+    except TraceGoneError as error:
+        return PartFailure(request.path, error.message)
+    except OSError as error:
+        return PartFailure(request.path, error.strerror or str(error))
+    except Exception as error:  # noqa: BLE001 - a fault of the parser costs the trace, by its name
+        traceback.print_exc()
+        return PartFailure(request.path, f"the parser failed: {type(error).__name__}: {error}")
+    begin = request.resume
+    if begin is not None and not parsed.resumed:
+        return PartFailure(request.path, "was replaced while it was read")
+    return Part(
+        path=request.path,
+        tiers=request.tiers,
+        parsed=msgspec.structs.replace(parsed, resumed=False),
+        begin=begin.line_offset if begin is not None else 0,
+        is_last=request.until is None,
+        given=request.facts,
+    )
+
+
+def _with_metadata(
+    order: BatchOrder,
+    stem: str,
+    sink: SstSink,
+    parts: tuple[Part, ...],
+    failures: tuple[PartFailure, ...],
+) -> list[Artifacts]:
+    """Write the metadata of a batch whose rows are all in files, and return its artifacts."""
+    path = os.path.join(order.staging, f"{stem}.metadata")
+    metadata = BatchMetadata(
+        parts=parts,
+        failures=failures,
+        files={
+            os.path.basename(sst): os.stat(sst).st_size
+            for paths in sink.files
+            for sst in paths.values()
+        },
+        forced=order.forced,
+    )
+    try:
+        write_metadata(path, metadata)
+    except OSError as error:
+        raise _unwritable(order.staging, error) from error
+    named = [{sst_name(family): sst for family, sst in paths.items()} for paths in sink.files]
+    first, *others = named or [{}]
+    return [artifacts_of({**first, "metadata_sst": path}), *map(artifacts_of, others)]
+
+
+def _unwritable(folder: str, error: OSError) -> StoreReadOnlyError:
+    return StoreReadOnlyError(
+        f"cannot write into the staging directory {folder}: {error.strerror}",
+        "name another one, or free some space there",
+    )
