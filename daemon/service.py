@@ -24,6 +24,7 @@ from dftindexd.daemon.reading import EventAnswers
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.row_cache import RowCache
 from dftindexd.daemon.server import ArrowAnswer
+from dftindexd.daemon.sql import SqlAnswers
 from dftindexd.daemon.status_line import status_line
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
@@ -59,6 +60,7 @@ from dftindexd.protocol.requests import (
     Ping,
     PingResult,
     ReadRequest,
+    SqlRequest,
     StatusRequest,
     StatusResult,
     StopRequest,
@@ -97,11 +99,13 @@ class DaemonService:
         self._aggregations = AggregationAnswers(engine, cache)
         self._indexes = IndexAnswers(engine, cache)
         self._events = EventAnswers(engine)
+        self._sql = SqlAnswers(engine, cache)
         self._maintenance = Maintenance(engine)
 
     async def close(self) -> None:
         """End what was kept for further requests; none is answered any more."""
         await self._events.close()
+        await self._sql.close()
 
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
@@ -118,7 +122,7 @@ class DaemonService:
                 return await self._index(request)
             case WaitRequest() | SyncRequest():
                 return await self._attend(request)
-            case AggregationRequest() | ReadRequest() | ExplainRequest():
+            case AggregationRequest() | ReadRequest() | ExplainRequest() | SqlRequest():
                 return await self._ask_index(request)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
@@ -277,8 +281,10 @@ class DaemonService:
     # -- answers ------------------------------------------------------------------------------
 
     async def _ask_index(
-        self, request: AggregationRequest | ReadRequest | ExplainRequest
+        self, request: AggregationRequest | ReadRequest | ExplainRequest | SqlRequest
     ) -> ArrowAnswer | msgspec.Struct:
+        if isinstance(request, SqlRequest):
+            return await self._sql.answer(request)
         if not isinstance(request, AggregationRequest):
             return await self._events.handle(request)
         path = request_path(request.path)
