@@ -12,16 +12,14 @@ from contextlib import aclosing
 from typing import Final
 
 import anyio
-import anyio.to_thread
 import msgspec
 
-from dftindexd.actors.child_process import ChildProcess
+from dftindexd.actors.framed_process import FramedProcess
 from dftindexd.actors.read_order import (
     BATCH,
     END,
     ERROR,
     ORDER,
-    READ_FRAME,
     ReadFailure,
     ReadOrder,
 )
@@ -39,44 +37,21 @@ __all__ = ("MOST_READERS", "ReaderPool")
 MOST_READERS: Final = 8
 _MOST_IDLE: Final = 2
 _PATIENCE_SECONDS: Final = 10.0
-_PART_BYTES: Final = 1 << 20
 _KINDS: Final[dict[str, type[CoreError]]] = {
     kind.__name__: kind for kind in (StoreDamagedError, TraceChangedError, TraceGoneError)
 }
 
 
-class _Reader:
-    """One process, and what came from it and was not taken yet.
-
-    Its socket is waited for by ``anyio.wait_readable``: that may be cancelled in the same turn of
-    the loop in which something arrives, which the streams of anyio do not bear.
-    """
+class _Reader(FramedProcess):
+    """A process that reads events, and what came from it and was not taken yet."""
 
     def __init__(self) -> None:
-        self._process = ChildProcess("dftindexd.actors.event_reader")
-        self._socket = self._process.socket
-        self._socket.setblocking(False)
-        self._received = bytearray()
+        super().__init__("dftindexd.actors.event_reader")
         self._failures = msgspec.msgpack.Decoder(ReadFailure)
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.is_alive
-
-    async def send(self, order: bytes) -> None:
-        left = memoryview(READ_FRAME.pack(len(order), ORDER) + order)
-        while left:
-            try:
-                left = left[self._socket.send(left) :]
-            except BlockingIOError:
-                await anyio.wait_writable(self._socket)
 
     async def next(self) -> bytes | None:
         """Return the next batch, None at the end of the order; may be cancelled and repeated."""
-        size, kind = READ_FRAME.unpack(await self._upto(READ_FRAME.size))
-        frame = READ_FRAME.size + size
-        payload = bytes((await self._upto(frame))[READ_FRAME.size :])
-        del self._received[:frame]
+        kind, payload = await self.receive()
         if kind == BATCH:
             return payload
         if kind == END:
@@ -85,28 +60,6 @@ class _Reader:
             failure = self._failures.decode(payload)
             raise _KINDS.get(failure.kind, CoreError)(failure.message, failure.hint)
         raise CoreError(f"a reader of events sent a frame of kind {kind!r}")
-
-    async def _upto(self, size: int) -> bytes:
-        """Return the first *size* bytes that are not taken, and leave them."""
-        while len(self._received) < size:
-            try:
-                part = self._socket.recv(_PART_BYTES)
-            except BlockingIOError:
-                await anyio.wait_readable(self._socket)
-                continue
-            if not part:
-                raise ConnectionResetError
-            self._received += part
-        return bytes(self._received[:size])
-
-    async def epitaph(self) -> str:
-        code = await anyio.to_thread.run_sync(self._process.wait)
-        return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-
-    async def kill(self) -> None:
-        # The end of a process takes its time.
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._process.kill)
 
 
 class ReaderPool:
@@ -164,7 +117,7 @@ class ReaderPool:
     async def _batches(
         self, reader: _Reader, order: ReadOrder, beat_seconds: float
     ) -> AsyncGenerator[bytes, None]:
-        await reader.send(self._encoder.encode(order))
+        await reader.send(ORDER, self._encoder.encode(order))
         while True:
             batch: bytes | None = b""
             with anyio.move_on_after(beat_seconds):

@@ -15,7 +15,14 @@ import click
 import msgspec
 
 from dftindexd import __version__
-from dftindexd.client import cli_agg, cli_completion, cli_operation, cli_reading, cli_top
+from dftindexd.client import (
+    cli_agg,
+    cli_completion,
+    cli_operation,
+    cli_reading,
+    cli_sql,
+    cli_top,
+)
 from dftindexd.client import cli_output as output
 from dftindexd.client import cli_tables as tables
 from dftindexd.client.cli_base import EXIT_DEGRADED, EXIT_ERROR, cli
@@ -29,7 +36,7 @@ from dftindexd.protocol.requests import ListRequest, TraceProblem, WantedBackend
 __all__ = ("OTHERS", "cli", "main")
 
 #: Importing a module adds its verbs to the group.
-OTHERS: Final = (cli_agg, cli_completion, cli_operation, cli_reading, cli_top)
+OTHERS: Final = (cli_agg, cli_completion, cli_operation, cli_reading, cli_sql, cli_top)
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."
 _SINCE_HELP = "Only what changed after an earlier answer's generation, removed traces too."

@@ -1,4 +1,4 @@
-"""Reading single events: calls that both clients have."""
+"""Reading single events and views: calls that both clients have."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET
 
 from dftindexd.protocol.message import Request
-from dftindexd.protocol.requests import AnswerHead, ExplainRequest, ExplainResult, ReadRequest
+from dftindexd.protocol.requests import (
+    AnswerHead,
+    ExplainRequest,
+    ExplainResult,
+    ReadRequest,
+    SqlRequest,
+)
 
 if TYPE_CHECKING:
     from dftindexd.client.async_client import AnswerStream, AnyPath, Timeout
+    from dftindexd.client.results import Answer
     from dftindexd.client.sync_client import BlockingAnswerStream
 
-__all__ = ("AsyncReading", "BlockingReading")
+__all__ = ("AsyncReading", "BlockingReading", "sql_request")
 
 R = TypeVar("R")
 
@@ -32,6 +39,32 @@ class AsyncReading(ABC):
     def stream(
         self, request: Request[AnswerHead], *, timeout: Timeout = UNSET
     ) -> AbstractAsyncContextManager[AnswerStream]: ...
+
+    @abstractmethod
+    async def fetch(self, request: Request[AnswerHead], *, timeout: Timeout = UNSET) -> Answer: ...
+
+    async def sql(
+        self,
+        query: str,
+        path: AnyPath | None = None,
+        *,
+        begin: int | None = None,
+        end: int | None = None,
+        rows: int = 1_000_000,
+        seconds: float = 60.0,
+        timeout: Timeout = None,
+    ) -> Answer:
+        """Return the rows of one SELECT over the views of the traces below a directory, or of all
+        roots, then with a column ``root``.
+
+        Views are made when they are first asked for. *begin* and *end*, in nanoseconds since 1970,
+        leave out rows of other times. More than *rows* rows, or more than *seconds* until the last
+        of them is taken, are an error.
+
+        ``client.sql("SELECT name, count(*) FROM view_instance('thread_spans', 'h:1:2:3') ...")``
+        """
+        request = sql_request(query, path, begin=begin, end=end, rows=rows, seconds=seconds)
+        return await self.fetch(request, timeout=timeout)
 
     def read(
         self,
@@ -87,6 +120,20 @@ class AsyncReading(ABC):
         return await self.request(request, timeout=timeout)
 
 
+def sql_request(
+    query: str,
+    path: AnyPath | None,
+    *,
+    begin: int | None,
+    end: int | None,
+    rows: int,
+    seconds: float,
+) -> SqlRequest:
+    """Return the request for a statement."""
+    below = None if path is None else os.fspath(path)
+    return SqlRequest(query=query, path=below, begin=begin, end=end, rows=rows, seconds=seconds)
+
+
 class BlockingReading(ABC):
     """The calls of the blocking client."""
 
@@ -97,6 +144,25 @@ class BlockingReading(ABC):
     def stream(
         self, request: Request[AnswerHead], *, timeout: Timeout = UNSET
     ) -> AbstractContextManager[BlockingAnswerStream]: ...
+
+    @abstractmethod
+    def fetch(self, request: Request[AnswerHead], *, timeout: Timeout = UNSET) -> Answer: ...
+
+    def sql(
+        self,
+        query: str,
+        path: AnyPath | None = None,
+        *,
+        begin: int | None = None,
+        end: int | None = None,
+        rows: int = 1_000_000,
+        seconds: float = 60.0,
+        timeout: Timeout = None,
+    ) -> Answer:
+        """Return the rows of one SELECT over the views of the traces below a directory, or of all
+        roots; see `AsyncClient`."""
+        request = sql_request(query, path, begin=begin, end=end, rows=rows, seconds=seconds)
+        return self.fetch(request, timeout=timeout)
 
     def read(
         self,

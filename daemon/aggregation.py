@@ -23,12 +23,13 @@ from dftindexd.index.store.registry import Registry, sets_below
 from dftindexd.index.tier_sets import Sets, giving, only, shown
 from dftindexd.protocol.requests import AggregationRequest, AnswerHead
 
-__all__ = ("AggregationAnswers", "trace_warnings")
+__all__ = ("AggregationAnswers", "RowsKey", "select_rows", "trace_warnings")
 
 #: More warnings than these help nobody.
 _MOST_WARNINGS: Final = 10
 
-_Key: TypeAlias = tuple[bytes, bytes, bool]
+#: A root, a path below it, and whether growing traces are left out.
+RowsKey: TypeAlias = tuple[bytes, bytes, bool]
 
 
 class AggregationAnswers:
@@ -60,7 +61,7 @@ class AggregationAnswers:
             is_whole = shown is view.registry
             kept = self._cache.find(key, view.registry.generation) if is_whole else None
             if kept is None:
-                kept = _select(root, shown, key)
+                kept = select_rows(root, shown, key)
             damaged = root.handle.damage.of(kept.rows.records)
             if damaged is not None:
                 raise damaged
@@ -83,9 +84,9 @@ class AggregationAnswers:
         return ArrowAnswer(AnswerHead(generation=generation, warnings=kept.warnings), table)
 
 
-def _select(root: Root, registry: Registry, key: _Key) -> KeptRows:
-    """Choose the traces of an answer, each in the set that has the tier; those left out are named
-    in its warnings."""
+def select_rows(root: Root, registry: Registry, key: RowsKey) -> KeptRows:
+    """Choose the traces of an answer, each in the set that has the tier, which the root has; those
+    left out are named in its warnings."""
     tier = root.options.tiers.aggregation
     if tier is None:
         raise AssertionError("checked by the caller")

@@ -39,6 +39,12 @@ class ArrowAnswer:
         self.head = head
         self.sources = sources
 
+    async def close(self) -> None:
+        """End what would make further batches; none is taken any more."""
+        for source in self.sources:
+            if isinstance(source, BatchStream):
+                await source.batches.aclose()
+
 
 class _Sink(io.RawIOBase):
     """The file that an IPC writer writes to; what it holds is taken away piece by piece."""

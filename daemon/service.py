@@ -32,6 +32,7 @@ from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.row_cache import RowCache
 from dftindexd.daemon.server import ArrowAnswer
 from dftindexd.daemon.sight import Sight
+from dftindexd.daemon.sql import SqlAnswers
 from dftindexd.daemon.status_line import status_line
 from dftindexd.daemon.tables import (
     LIST_SCHEMA,
@@ -77,6 +78,7 @@ from dftindexd.protocol.requests import (
     PingResult,
     ReadRequest,
     RootStatus,
+    SqlRequest,
     StatusRequest,
     StatusResult,
     StopRequest,
@@ -126,6 +128,7 @@ class DaemonService:
         self._aggregations = AggregationAnswers(engine, cache)
         self._indexes = IndexAnswers(engine, cache)
         self._events = EventAnswers(engine)
+        self._sql = SqlAnswers(engine, cache)
         self._maintenance = Maintenance(engine)
         self._gate = Gate(engine, admission)
         self._clients: Callable[[], dict[str, int]] = dict
@@ -139,6 +142,7 @@ class DaemonService:
     async def close(self) -> None:
         """End what was kept for further requests; none is answered any more."""
         await self._events.close()
+        await self._sql.close()
 
     async def handle(self, request: AnyRequest, peer: Peer) -> msgspec.Struct | ArrowAnswer:
         """Answer one request of *peer*."""
@@ -166,7 +170,7 @@ class DaemonService:
                 return await self._told(request, sight)
             case IndexRequest() | WaitRequest() | SyncRequest():
                 return await self._attend(request, sight)
-            case AggregationRequest() | ReadRequest() | ExplainRequest():
+            case AggregationRequest() | ReadRequest() | ExplainRequest() | SqlRequest():
                 return await self._ask_index(request, sight)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
@@ -380,8 +384,12 @@ class DaemonService:
     # -- answers ------------------------------------------------------------------------------
 
     async def _ask_index(
-        self, request: AggregationRequest | ReadRequest | ExplainRequest, sight: Sight
+        self,
+        request: AggregationRequest | ReadRequest | ExplainRequest | SqlRequest,
+        sight: Sight,
     ) -> ArrowAnswer | msgspec.Struct:
+        if isinstance(request, SqlRequest):
+            return await self._sql.answer(request)
         if not isinstance(request, AggregationRequest):
             return await self._events.handle(request, sight)
         path = request_path(request.path)

@@ -282,13 +282,12 @@ class Session:
                 flight.is_answered = True
                 await self._reply(request_id, answer, flight)
                 return
-            self._hold(flight, sum(table_bytes(source) for source in answer.sources))
-            await self._reply(request_id, answer.head)
-            tables = shareable(answer.sources) if self._shares_memory else None
-            if tables is not None:
-                await self._share(request_id, tables, flight)
-            else:
-                await self._send_rows(request_id, answer, flight)
+            try:
+                self._hold(flight, sum(table_bytes(source) for source in answer.sources))
+                await self._reply(request_id, answer.head, flight)
+                await self._send_answer(request_id, answer, flight)
+            finally:
+                await answer.close()
             await self._outbox.send(encode_frame(Kind.END, request_id))
         except Exception as error:  # noqa: BLE001 - the client gets it, whatever it is
             code = getattr(error, "code", None)
@@ -297,6 +296,13 @@ class Session:
             elif code in _REFUSALS:
                 self._log_refusal(request_tag(type(request)), code, error)
             await self._outbox.send(error_frame(request_id, error))
+
+    async def _send_answer(self, request_id: int, answer: ArrowAnswer, flight: _Flight) -> None:
+        tables = shareable(answer.sources) if self._shares_memory else None
+        if tables is not None:
+            await self._share(request_id, tables, flight)
+        else:
+            await self._send_rows(request_id, answer, flight)
 
     async def _send_rows(self, request_id: int, answer: ArrowAnswer, flight: _Flight) -> None:
         for source in answer.sources:

@@ -46,6 +46,7 @@ __all__ = (
     "PingResult",
     "ReadRequest",
     "RootStatus",
+    "SqlRequest",
     "StatusRequest",
     "StatusResult",
     "StopRequest",
@@ -348,6 +349,22 @@ class ExplainRequest(Request[ExplainResult], frozen=True, kw_only=True, tag="exp
     finished_only: bool = False
 
 
+class SqlRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="sql"):
+    """The rows of one SELECT over the views (``docs/views.md``) of the traces below *path*, or of
+    all roots, then with a column ``root``.
+
+    *begin* and *end*, in nanoseconds since 1970, leave out rows of other times. More than *rows*
+    rows, or more than *seconds* until the last of them is taken, are an error.
+    """
+
+    query: str
+    path: str | None = None
+    begin: int | None = None
+    end: int | None = None
+    rows: int = 1_000_000
+    seconds: float = 60.0
+
+
 class TailRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="tail"):
     """Be told what happens to the traces at or below *path*, or of all roots, from the head of the
     answer on, until the request is cancelled.
@@ -394,6 +411,7 @@ AnyRequest: TypeAlias = (
     | IndexChunksRequest
     | IndexPlansRequest
     | IndexStatisticsRequest
+    | SqlRequest
     | TailRequest
     | MetricsRequest
     | DebugDumpRequest

@@ -22,7 +22,14 @@ from dftindexd.index.trace.facts import TIME_SCALES
 from dftindexd.index.trace.resume import still_matches
 from dftindexd.index.trace.trace_file import TraceFile
 
-__all__ = ("LINE_SCHEMA", "EventScan", "LineScan", "OpenTrace", "lines_of_chunks")
+__all__ = (
+    "LINE_SCHEMA",
+    "EventScan",
+    "LineScan",
+    "OpenTrace",
+    "check_unchanged",
+    "lines_of_chunks",
+)
 
 R = TypeVar("R")
 
@@ -94,7 +101,7 @@ def lines_of_chunks(
     if not wanted.chunks:
         return
     with open_trace(wanted) as file:
-        _check_unchanged(file, wanted)
+        check_unchanged(file, wanted)
         for chunk in wanted.chunks:
             explained.read += 1
             pieces = read_chunk(file, chunk)
@@ -105,7 +112,7 @@ def lines_of_chunks(
                     yield line
 
 
-def _check_unchanged(file: TraceFile, wanted: TraceChunks) -> None:
+def check_unchanged(file: TraceFile, wanted: TraceChunks) -> None:
     """Raise a TraceChangedError unless *file* is as it was indexed, or only grew."""
     if file.stamp == wanted.stamp:
         return

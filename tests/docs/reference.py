@@ -1,4 +1,4 @@
-"""The pages that are written from the code: those of the commands, the client, the configuration.
+"""The pages that are written from the code: commands, client, configuration and views.
 
 ``python -m tests.docs.reference`` writes them; a test says whether they are up to date.
 """
@@ -18,7 +18,7 @@ from dftindexd.client.cli import cli as client_command
 from dftindexd.daemon.cli import main as daemon_command
 from tests.docs.configuration_page import configuration_page, configuration_schema
 
-__all__ = ("DOCS", "PAGES", "api_page", "cli_page")
+__all__ = ("DOCS", "PAGES", "api_page", "cli_page", "views_page")
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -32,6 +32,38 @@ _API_HEAD = """# The Python client
 Written by `make docs` from the docstrings of `dftindexd.client`. `connect()` gives a blocking
 `Client`, which has the methods of `AsyncClient` under the same names, without `await`, and with the
 same arguments. Errors are those of [errors.md](errors.md), all in `dftindexd.protocol.errors`.
+"""
+_VIEWS_HEAD = """# Views in SQL
+
+Written by `make docs` from the schemas in `views/sets.py`.
+
+`dftindexd-client sql QUERY`, or `client.sql(QUERY)`, runs one SELECT over the traces below a
+directory (`--root`), or over those of all roots, then with a column `root`. The dialect is that of
+DataFusion; `EXPLAIN` tells how a statement would run. It needs the extra `sql` on the daemon's side.
+
+* A **table** is named as it is. `view_instance(set, id)` gives the rows of one process or stream of
+  a **view set**; `processes` and `streams` have the ids. Both arguments are texts in the statement.
+* A **time** is in nanoseconds since 1970, UTC (traces have microseconds). `--begin` and `--end`
+  leave out rows of other times, whole: a span that touches the range is a row.
+* Columns with a dot in their names are written in quotes: `"processes.exe"`.
+* Rows are those of one generation of each store, growing traces included.
+
+A statement is refused that is not one SELECT. One that runs longer than `--seconds` (60), has more
+rows than `--rows` (a million), or whose sorting, grouping and joining needs more than 512 MiB ends
+with an error that says so, and so does one whose client goes away. At most two run at once, each in a
+process of its own.
+
+Views are **made when they are first asked for**, from only those chunks of traces that hold the
+process or stream, and kept as Parquet in the folder `views` of the store: asking again reads no
+trace and writes nothing. A partition is fresh while it was made of exactly the blocks that there
+are, with the present version of its set; when a trace grows, is replaced or goes, only partitions
+of its own processes are made anew, and those in which only another trace tells the name of a file.
+A partition that no answer used for a week is deleted, and the least recently used ones beyond 4 GiB
+a store. Nothing is lost with them.
+
+What lies in what (`parent`, `depth`) is found by the nesting of times in each thread, over all its
+chunks: what 1.0 traces say of it is incomplete. Calls that cross are no children of each other. A
+call that is told in two records (`ph` B and E) and not closed ends with what is known of its thread.
 """
 
 
@@ -168,6 +200,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "configuration.md": configuration_page,
     "configuration.schema.json": configuration_schema,
+    "views.md": views_page,
 }
 
 

@@ -25,7 +25,7 @@ MACHINE_PATH = re.compile(rb"(?<![\w.~$}-])/(?:work|root|home/[a-z]\w*|Users/\w+
 
 ROOMS = (
     *("src/dftindexd", "actors", "client", "cluster", "compat", "daemon", "index", "protocol"),
-    "systemd",
+    *("systemd", "views"),
 )
 
 
