@@ -161,7 +161,7 @@ class SqlAnswers:
     def _table(self, chosen: _Chosen, name: str) -> pa.Table:
         root = chosen.root
         if name not in AGGREGATED:
-            _, table = listing(root, chosen.below, self._engine.inside(root))
+            _, table = listing(root, chosen.below, without=self._engine.inside(root))
             return table()
         if root.options.tiers.aggregation is None:
             raise CoreError(
