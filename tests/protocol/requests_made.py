@@ -23,6 +23,7 @@ _VALUES: dict[str, object] = {
     "parts": ("events",),
     "kind": "events",
     "chunk_bytes": 1,
+    "query": "SELECT 1",
 }
 
 

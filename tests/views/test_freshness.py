@@ -1,4 +1,4 @@
-"""Which partitions answer as they are: once per rule, and random histories against a plain model."""
+"""Which partitions answer as they are: once per rule, and random histories against a model."""
 
 from __future__ import annotations
 
