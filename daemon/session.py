@@ -284,7 +284,7 @@ class Session:
                 return
             try:
                 self._hold(flight, sum(table_bytes(source) for source in answer.sources))
-                await self._reply(request_id, answer.head, flight)
+                await self._reply(request_id, answer.head)
                 await self._send_answer(request_id, answer, flight)
             finally:
                 await answer.close()
