@@ -71,6 +71,8 @@ class StoreHandle:
         self.lives = 0
         """How many times a store was opened; what was known of one before need not hold."""
         self.last_epoch = 0
+        self.store_id = ""
+        """Which store was opened last; its generations are those of no other."""
         self.verifying = ""
         """How far a verification has come, ``""`` where none runs."""
         self.reclaiming = 0
@@ -109,6 +111,7 @@ class StoreHandle:
         self._writer = writer
         if writer is None:
             return
+        self.store_id = writer.store_id
         if self.is_parked and self._last is not None and _shows(writer, self._last):
             writer.registry = self._last  # what is known of its very records still holds
         else:

@@ -334,11 +334,25 @@ class AsyncClient(AsyncReading):
         return await self.request(StopRequest(), timeout=timeout)
 
     async def list(
-        self, path: AnyPath | None = None, *, since: int | None = None, timeout: Timeout = UNSET
+        self,
+        path: AnyPath | None = None,
+        *,
+        since: Answer | int | None = None,
+        timeout: Timeout = UNSET,
     ) -> Answer:
-        """Return one row a trace, below a directory or of all roots; *since* an earlier answer's
-        generation, only what changed after it."""
-        return await self.fetch(ListRequest(path=_optional(path), since=since), timeout=timeout)
+        """Return one row a trace, below a directory or of all roots; *since* an earlier answer to
+        the same, or its generation, only what changed after it.
+
+        Of an answer it is checked that the same store answers now; a generation alone is taken
+        where no other could have been meant.
+        """
+        generation = since.generation if isinstance(since, Answer) else since
+        request = ListRequest(
+            path=_optional(path),
+            since=generation,
+            store_id=since.store_id if isinstance(since, Answer) else "",
+        )
+        return await self.fetch(request, timeout=timeout)
 
     @asynccontextmanager
     async def events(self, path: AnyPath | None = None) -> AsyncIterator[AsyncIterator[IndexEvent]]:

@@ -39,7 +39,10 @@ __all__ = ("OTHERS", "cli", "main")
 OTHERS: Final = (cli_agg, cli_completion, cli_operation, cli_reading, cli_sql, cli_top)
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."
-_SINCE_HELP = "Only what changed after an earlier answer's generation, removed traces too."
+_SINCE_HELP = (
+    "Only what changed after an earlier answer's generation, removed traces too. With @ and that "
+    "answer's store_id (--meta), it is refused where another store answers now."
+)
 _POLL_SECONDS: Final = 0.1
 _timeout = click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after this long."
@@ -157,11 +160,24 @@ def unwatch(settings: _Settings, directory: str, purge: bool) -> None:
     _print(settings, result, f"no longer watching {result.root}{purged}")
 
 
+def _checked_since(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    generation, _, store_id = text.partition("@")
+    if not generation.isdecimal():
+        raise click.BadParameter(f"{text!r} does not begin with a generation")
+    return int(generation), store_id
+
+
 @_verb("list")
 @click.argument("directory", required=False)
-@click.option("--since", type=click.IntRange(min=0), metavar="GENERATION", help=_SINCE_HELP)
+@click.option("--since", metavar="GENERATION[@ID]", callback=_checked_since, help=_SINCE_HELP)
 @_meta
-def list_traces(settings: _Settings, directory: str | None, since: int | None, meta: bool) -> None:
+def list_traces(
+    settings: _Settings, directory: str | None, since: tuple[int, str] | None, meta: bool
+) -> None:
     """List the traces below a directory, or of all roots.
 
     Example: dftindexd-client list /scratch/traces/run1
@@ -169,9 +185,10 @@ def list_traces(settings: _Settings, directory: str | None, since: int | None, m
     if since is not None and directory is None:
         raise click.UsageError("--since goes with a directory")
     settings.check_meta(meta)
-    request = ListRequest(path=directory, since=since)
+    generation, store_id = since or (None, "")
+    request = ListRequest(path=directory, since=generation, store_id=store_id)
     with settings.connect() as client, client.stream(request) as stream:
-        output.print_head(stream.generation, stream.warnings, as_row=meta)
+        output.print_head(stream.generation, stream.warnings, as_row=meta, store_id=stream.store_id)
         if settings.json:
             output.print_json_rows(stream)
         else:

@@ -42,10 +42,13 @@ def print_error(error: DftIndexError) -> None:
     click.echo(f"error: {error}", err=True)
 
 
-def print_head(generation: int, warnings: Iterable[str], *, as_row: bool) -> None:
+def print_head(
+    generation: int, warnings: Iterable[str], *, as_row: bool, store_id: str = ""
+) -> None:
     """Print what precedes rows: the first JSON line if *as_row*, else text on standard error."""
     if as_row:
-        print_document({"generation": generation, "warnings": list(warnings)})
+        store = {"store_id": store_id} if store_id else {}
+        print_document({"generation": generation, "warnings": list(warnings), **store})
         return
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -50,6 +50,11 @@ class Answer:
         return self._head.generation
 
     @property
+    def store_id(self) -> str:
+        """Which store's generation it is; ``""`` where the answer does not say."""
+        return self._head.store_id
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What to know about the rows, such as traces that are missing from them."""
         return self._head.warnings

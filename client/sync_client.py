@@ -80,6 +80,11 @@ class BlockingAnswerStream:
         return self._stream.generation
 
     @property
+    def store_id(self) -> str:
+        """Which store's generation it is; ``""`` where the answer does not say."""
+        return self._stream.store_id
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What to know about the rows, such as traces that are missing from them."""
         return self._stream.warnings
@@ -305,7 +310,11 @@ class Client(BlockingReading):
         return EventIterator(self.stream(request, timeout=None))
 
     def list(
-        self, path: AnyPath | None = None, *, since: int | None = None, timeout: Timeout = UNSET
+        self,
+        path: AnyPath | None = None,
+        *,
+        since: Answer | int | None = None,
+        timeout: Timeout = UNSET,
     ) -> Answer:
         """Return one row a trace, below a directory or of all roots; see `AsyncClient`."""
         return self.run(lambda: self._client.list(path, since=since, timeout=timeout))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
@@ -20,7 +20,8 @@ from dftindexd.protocol.requests import RootStatus, TraceProblem
 
 __all__ = (
     "LIST_SCHEMA",
-    "changes_table",
+    "Listing",
+    "changes_listing",
     "damage_of",
     "directory_of",
     "display",
@@ -45,6 +46,9 @@ _LIST_FIELDS: Final[list[pa.Field[Any]]] = [
 ]
 
 LIST_SCHEMA: Final = pa.schema(_LIST_FIELDS)
+
+#: A generation, and what makes the table of it.
+Listing: TypeAlias = tuple[int, Callable[[], pa.Table]]
 
 
 def display(path: bytes) -> str:
@@ -77,33 +81,29 @@ def damage_of(record: TraceRecord) -> str:
     return "; ".join(filter(None, (lines if bad else "", corrupt)))
 
 
-def changes_table(
-    root: Root, below: bytes, since: int, sight: Sight = EVERYTHING
-) -> Callable[[], pa.Table]:
-    """Return what makes a table of what changed at or below *below* after the generation *since*,
-    in any thread: one row for each trace, of those that *sight* shows.
-
-    :raises StaleGenerationError: that is not known any more.
-    """
+def changes_listing(root: Root, below: bytes, since: int, sight: Sight = EVERYTHING) -> Listing:
+    """Return the generation that is shown now, and what makes a table of it in any thread: one row
+    for each trace at or below *below* that changed after the generation *since*, of those that
+    *sight* shows; it raises :class:`StaleGenerationError` where that is not known any more."""
     registry = root.handle.registry
-    changes = changes_since(registry, since, root.relative(below))
     damaged = root.handle.damage.reasons(registry.sets)
 
     def table() -> pa.Table:
+        changes = changes_since(registry, since, root.relative(below))
         shown = sight.registry(root, below, registry)
         removed = sight.named(root, below, changes.removed)
         changed = [one for one in changes.changed if one.path in shown.sets]
         rows = [_row(root, one.path, one, damaged.get(one.path, "")) for one in changed]
         rows += [_row(root, path, None, "") | {"state": "removed"} for path in removed]
-        rows.sort(key=lambda row: str(row["path"]))
-        return pa.Table.from_pylist(rows, schema=LIST_SCHEMA)
+        ordered = sorted(rows, key=lambda row: str(row["path"]))
+        return pa.Table.from_pylist(ordered, schema=LIST_SCHEMA)
 
-    return table
+    return registry.generation, table
 
 
 def listing(
     root: Root, below: bytes, sight: Sight = EVERYTHING, without: Sequence[bytes] = ()
-) -> tuple[int, Callable[[], pa.Table]]:
+) -> Listing:
     """Return the generation that is shown now, and what makes a table of it in any thread: one row
     for each trace at or below the absolute path *below*, but not below those directories *without*
     which it is asked for, relative to the root, of those that *sight* shows."""

@@ -20,10 +20,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerHead(Reply, frozen=True):
-    """What precedes an Arrow stream: which generation it shows, and what to know about it."""
+    """What precedes an Arrow stream: which generation it shows, and what to know about it.
+
+    ``store_id``, in the answers to ``list`` of a directory: which store's generation that is.
+    """
 
     generation: int
     warnings: tuple[str, ...] = ()
+    store_id: str = ""
 
 
 class TraceProblem(Reply, frozen=True):

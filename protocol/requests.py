@@ -224,11 +224,13 @@ class ListRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="list"):
     Columns: ``path``, ``root``, ``state`` (queued, growing, indexed, quarantined, damaged),
     ``ending`` (end, silence, cut or null), ``events``, ``bad_lines``, ``lines``, ``bytes``,
     ``reason``. With *since*, an earlier answer's generation, only the traces that came or changed
-    after it, and with the state ``removed`` those that went; *path* is then a must.
+    after it, and with the state ``removed`` those that went; *path* is then a must. *store_id* is
+    that answer's: where another store answers now, the request is refused.
     """
 
     path: str | None = None
     since: int | None = None
+    store_id: str = ""
 
 
 class IndexResult(_Reply, frozen=True):

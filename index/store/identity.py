@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
 from contextlib import suppress
 from typing import Final, Literal
@@ -31,6 +32,7 @@ __all__ = (
     "acquire_lock",
     "check_identity",
     "check_root",
+    "copy_identity",
     "lock_holder",
     "note_rebuilt",
     "read_identity",
@@ -42,6 +44,7 @@ __all__ = (
 IDENTITY_FILE: Final = "dftindexd.json"
 LOCK_FILE: Final = "dftindexd.lock"
 
+_ID_BYTES: Final = 8
 _TEMPORARY: Final = ".new"
 #: What a crash may leave before the identity file is there.
 _BEFORE_IDENTITY: Final = (LOCK_FILE, IDENTITY_FILE + _TEMPORARY)
@@ -56,7 +59,7 @@ class StoreIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     ``rebuilding`` says of a store that took the place of one that was set aside that it does not
     hold all that this did yet, and why. Its generations begin at ``first_generation``, later than
-    those of any before it.
+    those of any before it. ``id`` is that of no other store; one of before there were ids has none.
     """
 
     product: Literal["dftindexd"]
@@ -64,6 +67,7 @@ class StoreIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     root: str = ""
     rebuilding: str = ""
     first_generation: int = 0
+    id: str = ""
 
 
 def write_file_durably(path: str, data: bytes) -> None:
@@ -121,7 +125,9 @@ def _new_identity(path: str, root: str) -> StoreIdentity:
     """Return the identity of a new store: one that takes the place of another says so."""
     before = kept_aside(path)
     if not before:
-        return StoreIdentity(product="dftindexd", format=FORMAT_VERSION, root=root)
+        return StoreIdentity(
+            product="dftindexd", format=FORMAT_VERSION, root=root, id=secrets.token_hex(_ID_BYTES)
+        )
     reason = reason_of(before[-1])
     return StoreIdentity(
         product="dftindexd",
@@ -130,11 +136,17 @@ def _new_identity(path: str, root: str) -> StoreIdentity:
         rebuilding=f"the store before was set aside as {before[-1]}" + f": {reason}" * bool(reason),
         # Commits are slower than one a millisecond, so no generation ever comes twice.
         first_generation=time.time_ns() // 1_000_000,
+        id=secrets.token_hex(_ID_BYTES),
     )
 
 
 def _write(path: str, identity: StoreIdentity) -> None:
     write_file_durably(os.path.join(path, IDENTITY_FILE), msgspec.json.encode(identity))
+
+
+def copy_identity(path: str, target: str) -> None:
+    """Give the copy *target* of the store *path* its identity, with an id of its own."""
+    _write(target, msgspec.structs.replace(read_identity(path), id=secrets.token_hex(_ID_BYTES)))
 
 
 def read_identity(path: str) -> StoreIdentity:

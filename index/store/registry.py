@@ -386,8 +386,14 @@ def _next_record(
 def changes_since(registry: Registry, since: int, below: bytes = b"") -> Changes:
     """Return what changed at or below *below* after the generation *since*.
 
-    :raises StaleGenerationError: what was removed since then is not known any more.
+    :raises StaleGenerationError: what was removed since then is not known any more, or it never was
+        a generation of this store.
     """
+    if since > registry.generation:
+        raise StaleGenerationError(
+            f"generation {since} is not one of this store, which is at {registry.generation}",
+            "list all traces, then ask for changes since that answer",
+        )
     if since < registry.known_since:
         raise StaleGenerationError(
             f"what changed since generation {since} is not known any more, "

@@ -35,6 +35,7 @@ from dftindexd.index.store.identity import (
     LOCK_FILE,
     acquire_lock,
     check_identity,
+    copy_identity,
     note_rebuilt,
     read_identity,
     require_database,
@@ -208,6 +209,11 @@ class StoreWriter:
         return self._epoch
 
     @property
+    def store_id(self) -> str:
+        """Which store it is, whatever its path; ``""`` for one of before there were ids."""
+        return self._identity.id
+
+    @property
     def rebuilding(self) -> str:
         """Why the store does not hold yet all that one before it held, ``""`` where it does."""
         return self._identity.rebuilding
@@ -230,9 +236,7 @@ class StoreWriter:
         try:
             os.makedirs(self._copies, mode=0o700, exist_ok=True)
             self.rocks.copy_to(target)
-            shutil.copyfile(
-                os.path.join(self.path, IDENTITY_FILE), os.path.join(target, IDENTITY_FILE)
-            )
+            copy_identity(self.path, target)
         except OSError as error:
             raise StoreReadOnlyError(
                 f"cannot copy the store to {target}: {error.strerror}",

@@ -56,7 +56,7 @@ async def test_a_listener_hears_what_is_below_its_path_and_of_the_store_that_hol
     root.tell("queued", [b"d/a", b"da"], 1)
     root.store_is("indexing", 1)
     root.store_is("caught-up", 2)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         assert [one.path for one in (await everywhere.take())[1]] == [b"/r/d/a", b"/r/da", b""]
         _, heard = await below.take()
     assert [(one.kind, one.path, one.reason) for one in heard] == [

@@ -24,8 +24,8 @@ _put = Batch.put
 
 def _without_log(store: RocksStore, path: str) -> None:
     _open(store, path)
-    options: Any = store._synced
-    options.sync, options.disable_wal = False, True
+    options: Any = store._options
+    options.disable_wal = True
 
 
 def _in_two_parts(store: RocksStore, batch: Batch) -> None:

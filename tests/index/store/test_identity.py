@@ -14,7 +14,9 @@ from dftindexd.index.store.identity import (
     LOCK_FILE,
     acquire_lock,
     check_identity,
+    copy_identity,
     lock_holder,
+    read_identity,
     write_file_durably,
 )
 from dftindexd.index.store.layout import FORMAT_VERSION
@@ -26,7 +28,18 @@ def test_a_missing_or_empty_directory_becomes_ours_and_is_then_recognised(tmp_pa
     assert check_identity(path, "/traces") is True
     assert os.stat(path).st_mode & 0o777 == 0o700
     identity = msgspec.json.decode((tmp_path / "a/store" / IDENTITY_FILE).read_bytes())
+    assert len(identity.pop("id")) == 16
     assert identity == {"product": "dftindexd", "format": FORMAT_VERSION, "root": "/traces"}
+
+
+def test_no_two_stores_have_one_id_and_a_copy_has_its_own(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("one", "two", "copy")]
+    for path in paths:
+        check_identity(path, "/traces")
+    copy_identity(paths[0], paths[2])
+    identities = [read_identity(path) for path in paths]
+    assert len({one.id for one in identities}) == 3
+    assert msgspec.structs.replace(identities[2], id=identities[0].id) == identities[0]
 
 
 def test_a_root_whose_name_is_not_text_can_be_noted(tmp_path: Path) -> None:
