@@ -18,8 +18,8 @@ class AggregatorUtility:
     """Aggregates the events of the traces in a directory.
 
     The arguments of its calls are those of :class:`Indexer`; *categories* (in any case) and *names*
-    keep the events with one of them. *chunk_size_mb* and *batch_size_mb* are kept for the
-    signature: the engine has sizes of its own. *event_batch_size* is the rows of a batch.
+    keep the events with one of them. *event_batch_size* is the rows of a batch. *buffer_size* is
+    kept for the signature: the rows are there at once.
     """
 
     def __init__(self, runtime: Runtime | None = None) -> None:
@@ -35,8 +35,7 @@ class AggregatorUtility:
         index_dir: str = "",
         checkpoint_size: int = 33554432,
         force_rebuild: bool = False,
-        chunk_size_mb: int = 64,
-        batch_size_mb: int = 4,
+        parallelism: int = 0,
         event_batch_size: int = 10000,
         custom_metric_fields: list[str] | None = None,
         compute_percentiles: bool = False,
@@ -49,6 +48,7 @@ class AggregatorUtility:
                 time_interval_ms, group_keys, custom_metric_fields, compute_percentiles
             ),
             checkpoint_size=checkpoint_size,
+            parallelism=parallelism,
             force_rebuild=force_rebuild,
             runtime=self._runtime,
         )
@@ -73,11 +73,11 @@ class AggregatorUtility:
         index_dir: str = "",
         checkpoint_size: int = 33554432,
         force_rebuild: bool = False,
-        chunk_size_mb: int = 64,
-        batch_size_mb: int = 4,
+        parallelism: int = 0,
         event_batch_size: int = 10000,
         custom_metric_fields: list[str] | None = None,
         compute_percentiles: bool = False,
+        buffer_size: int = 8,
     ) -> Iterator[ArrowBatch]:
         """Return the batches of :meth:`process`."""
         return self.process(
@@ -89,8 +89,7 @@ class AggregatorUtility:
             index_dir,
             checkpoint_size,
             force_rebuild,
-            chunk_size_mb,
-            batch_size_mb,
+            parallelism,
             event_batch_size,
             custom_metric_fields,
             compute_percentiles,

@@ -40,7 +40,10 @@ def test_a_directory_is_indexed_and_its_events_returned(traces: Path) -> None:
 
 def test_categories_and_names_are_kept_alone(traces: Path) -> None:
     aggregate = AggregatorUtility()
-    assert count(aggregate.iter_arrow(str(traces), categories=["POSIX"], names=["read"])) == 30
+    some = aggregate.iter_arrow(
+        str(traces), categories=["POSIX"], names=["read"], parallelism=1, buffer_size=2
+    )
+    assert count(some) == 30
     assert aggregate.process(str(traces), names=["write"]).empty
     assert aggregate.process(str(traces), categories=["stdio"]).num_rows == 0
 

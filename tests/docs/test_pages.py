@@ -59,7 +59,8 @@ def test_the_tour_prints_what_it_says(home: Home) -> None:
     mark = "== end of block =="
     folder = home.path / "daemon"
     folder.mkdir()
-    with running_daemon(folder) as daemon:
+    # What the page calls growing stays so, however slow the machine is.
+    with running_daemon(folder, "--settle", "600") as daemon:
         home.environment["DFTINDEXD_SOCKET"] = str(daemon.socket)
         done = home.run("python", "-", text=python_script(blocks, mark))
     printed = [part.strip() for part in done.stdout.split(mark)[:-1]]

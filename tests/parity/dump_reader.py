@@ -1,12 +1,13 @@
 """Run in the reference's own environment: dump what its TraceReader and statistics say of traces.
 
-``python dump_reader.py INDEX_DIR TRACE...`` prints a JSON object: for each trace the answers of
-:func:`read`, read without an index, and of a packed one what its index tells.
+``python dump_reader.py INDEX_DIR TRACE...`` prints a JSON object: the signatures, and for each
+trace the answers of :func:`read`, read without an index, and of a packed one what its index tells.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -72,13 +73,25 @@ def statistics(query: Callable[..., dict[str, Any]], trace: str, index: str) -> 
     return said
 
 
+def signatures(utils: Any) -> dict[str, Any]:
+    """Return the names and defaults of the arguments of a module's reader and functions."""
+    reader = utils.TraceReader
+    calls = {name: getattr(reader, name) for name in dir(reader) if not name.startswith("_")}
+    calls |= {name: getattr(utils, name) for name in ("TraceReader", "read_arrow", "write_arrow")}
+    return {
+        name: [[one.name, repr(one.default)] for one in inspect.signature(call).parameters.values()]
+        for name, call in calls.items()
+        if callable(call)
+    }
+
+
 def main() -> None:
     """Print what the reference says."""
     utils: Any = importlib.import_module("dftracer.utils")
     query: Any = importlib.import_module("dftracer.utils.utilities").StatisticsQueryUtility()
     utils.set_log_level("off")
     folder, *traces = sys.argv[1:]
-    said: dict[str, Any] = {}
+    said: dict[str, Any] = {"signatures": signatures(utils)}
     for number, trace in enumerate(traces):
         index = os.path.join(folder, str(number))
         os.makedirs(index)

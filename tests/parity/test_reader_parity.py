@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from benchmarks.environments import reference_python
+from dftindexd import compat
 from dftindexd.compat import Indexer, StatisticsQueryUtility, TraceReader
-from tests.parity.dump_reader import read, statistics
+from tests.parity.dump_reader import read, signatures, statistics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -76,6 +77,7 @@ def test_lines_events_columns_and_statistics_are_those_of_the_reference(
     reference: Path, traces: list[Path], tmp_path: Path
 ) -> None:
     said = _said(reference, tmp_path / "theirs", traces)
+    assert signatures(compat) == said.pop("signatures")
     query = StatisticsQueryUtility()
     for number, (trace, theirs) in enumerate(said.items()):
         index = str(tmp_path / f"ours{number}")
