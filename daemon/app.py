@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -118,7 +119,8 @@ class _Life:
             listener=self._listener,
         )
         await tasks.start(server.serve)
-        await tasks.start(_reload_on_signal, self._configuration, engine)
+        if not sys.stderr.isatty():  # there SIGHUP is the end of the terminal, and thus ours
+            await tasks.start(_reload_on_signal, self._configuration, engine)
         notify("READY=1")
         _log.info(
             "daemon_ready",
