@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
 
-from dftindexd.actors.engine import Engine
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import RootSettings
+from dftindexd.index.errors import ConfiguredRootError
 
-__all__ = ("configure",)
+if TYPE_CHECKING:
+    from dftindexd.actors.engine import Engine
+
+__all__ = ("configure", "refuse_configured")
+
+
+def refuse_configured(path: bytes, configured: Container[bytes]) -> None:
+    """Refuse a request to change how the root *path* is watched.
+
+    :raises ConfiguredRootError: it is *configured*.
+    """
+    if path in configured:
+        raise ConfiguredRootError(
+            f"the configuration says how {os.fsdecode(path)} is watched",
+            "change it there, then reload the daemon (SIGHUP)",
+        )
 
 
 async def configure(

@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from dftindexd.actors.commands import Compact, CompactResult
+from dftindexd.actors.configuring import refuse_configured
 from dftindexd.actors.dispatcher import Dispatcher
 from dftindexd.actors.ending import end_all
 from dftindexd.actors.events import EventBus
@@ -32,12 +33,7 @@ from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor
 from dftindexd.actors.timings import Timings
 from dftindexd.actors.worker_process import ForkServer
-from dftindexd.index.errors import (
-    ConfiguredRootError,
-    CoreError,
-    NotWatchedError,
-    StoreDamagedError,
-)
+from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
 from dftindexd.index.store.disposal import delete_store
 
 __all__ = ("Engine", "EngineOptions", "open_engine")
@@ -179,7 +175,7 @@ class Engine:
         :raises CoreError: it cannot be watched; it is then not remembered, unless it was.
         """
         if settings is not None:
-            self._refuse_configured(path)
+            refuse_configured(path, self.configured)
         async with self._roots_lock:  # else two who ask at once may both find no root
             return await self._watch(path, settings)
 
@@ -212,7 +208,7 @@ class Engine:
         return await self._reopen(path)
 
     async def _reopen(self, path: bytes) -> Root:
-        await self._close_root(self.roots.pop(path))
+        await self.roots.pop(path).close()
         root = self._new_root(path)
         try:
             await root.start()
@@ -221,17 +217,6 @@ class Engine:
             raise
         self.roots[path] = root
         return root
-
-    async def _close_root(self, root: Root) -> None:
-        await root.stop_indexing()
-        await root.close_store()
-
-    def _refuse_configured(self, path: bytes) -> None:
-        if path in self.configured:
-            raise ConfiguredRootError(
-                f"the configuration says how {os.fsdecode(path)} is watched",
-                "change it there, then reload the daemon (SIGHUP)",
-            )
 
     async def follow_settings(self, path: bytes) -> None:
         """Have the root *path* follow what is said of it now: it is opened if it is not there, and
@@ -251,7 +236,7 @@ class Engine:
             self.failed_roots.pop(path, None)
             root = self.roots.pop(path, None)
             if root is not None:
-                await self._close_root(root)
+                await root.close()
 
     async def _tolerant(self, path: bytes, opening: Callable[[bytes], Awaitable[Root]]) -> None:
         try:
@@ -269,7 +254,7 @@ class Engine:
         :raises ConfiguredRootError: the configuration names it.
         """
         async with self._roots_lock:
-            self._refuse_configured(path)
+            refuse_configured(path, self.configured)
             if path in self.failed_roots:
                 return self._forget_failed(path, purge=purge)
             root = self.roots.pop(path, None)
@@ -280,7 +265,7 @@ class Engine:
                 )
             self.settings.pop(path, None)
             self.state_dir.save_roots(self.settings)
-            await self._close_root(root)
+            await root.close()
             if purge:
                 await anyio.to_thread.run_sync(delete_store, root.store_path)
         return root

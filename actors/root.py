@@ -155,9 +155,13 @@ class Root:
                 self._started.append(supervisor)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self.stop_indexing()
-                await self.close_store()
+                await self.close()
             raise
+
+    async def close(self) -> None:
+        """End all its actors in order."""
+        await self.stop_indexing()
+        await self.close_store()
 
     async def stop_indexing(self) -> None:
         """End watcher and scheduler; what workers were doing for this root is dropped."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -127,7 +128,8 @@ class _Life:
         service.count_clients(server.clients)
         tasks.start_soon(run_outlets, self._options.metrics, service.metrics.text)
         await tasks.start(server.serve)
-        await tasks.start(_reload_on_signal, self._configuration, engine)
+        if not sys.stderr.isatty():  # there SIGHUP is the end of the terminal, and thus ours
+            await tasks.start(_reload_on_signal, self._configuration, engine)
         notify("READY=1")
         _log.info(
             "daemon_ready",
