@@ -31,10 +31,12 @@ from dftindexd.index.errors import (
     TraceGoneError,
 )
 
-__all__ = ("MOST_READERS", "ReaderPool")
+__all__ = ("MOST_OF_A_GUEST", "MOST_READERS", "ReaderPool")
 
 #: How many answers read at once: each takes a process.
 MOST_READERS: Final = 8
+#: How many of these one user has who is not the daemon's own.
+MOST_OF_A_GUEST: Final = 2
 _MOST_IDLE: Final = 2
 _PATIENCE_SECONDS: Final = 10.0
 _KINDS: Final[dict[str, type[CoreError]]] = {
@@ -68,19 +70,24 @@ class ReaderPool:
 
     def __init__(self, most: int = MOST_READERS, patience: float = _PATIENCE_SECONDS) -> None:
         self._limit = anyio.CapacityLimiter(most)
+        self._guests: dict[int, anyio.CapacityLimiter] = {}
         self._patience = patience
         self._idle: list[_Reader] = []
         self._encoder = msgspec.msgpack.Encoder()
 
-    async def read(self, order: ReadOrder, beat_seconds: float) -> AsyncGenerator[bytes, None]:
+    async def read(
+        self, order: ReadOrder, beat_seconds: float, guest: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the batches of *order* as Arrow IPC messages, and ``b""`` wherever none came for
-        *beat_seconds*. The generator has to be closed.
+        *beat_seconds*. The generator has to be closed. *guest* is the user who asks, if that is not
+        the daemon's own.
 
-        :raises BusyReadersError: all readers are taken, and stay so.
+        :raises BusyReadersError: all readers are taken, or all that one guest gets, and stay so.
         :raises CoreError: a trace is gone, changed or unreadable, or the reader died.
         """
         slot = object()
-        await self._take(slot)
+        limits = self._limits(guest)
+        await self._take(slot, limits)
         reader: _Reader | None = None
         whole = False
         try:
@@ -95,14 +102,32 @@ class ReaderPool:
         finally:
             if reader is not None:
                 await self._leave(reader, whole=whole)
-            self._limit.release_on_behalf_of(slot)
+            for limit in limits:
+                limit.release_on_behalf_of(slot)
 
-    async def _take(self, slot: object) -> None:
-        with anyio.move_on_after(self._patience):
-            await self._limit.acquire_on_behalf_of(slot)
-            return
+    def _limits(self, guest: int | None) -> list[anyio.CapacityLimiter]:
+        if guest is None:
+            return [self._limit]
+        return [
+            self._guests.setdefault(guest, anyio.CapacityLimiter(MOST_OF_A_GUEST)),
+            self._limit,
+        ]
+
+    async def _take(self, slot: object, limits: list[anyio.CapacityLimiter]) -> None:
+        taken: list[anyio.CapacityLimiter] = []
+        full = limits[0]
+        try:
+            with anyio.move_on_after(self._patience):
+                for full in limits:
+                    await full.acquire_on_behalf_of(slot)
+                    taken.append(full)
+                return
+        finally:
+            if len(taken) < len(limits):
+                for limit in taken:
+                    limit.release_on_behalf_of(slot)
         raise BusyReadersError(
-            f"{self._limit.borrowed_tokens} answers read events already",
+            f"{full.borrowed_tokens} answers read events already",
             "try again when one of them is done",
         )
 

@@ -107,7 +107,7 @@ class EventAnswers:
         )
         return ArrowAnswer(
             AnswerHead(generation=chosen.generation, warnings=chosen.warnings),
-            BatchStream(schema, self._batches(chosen, query, order, schema, first)),
+            BatchStream(schema, self._batches(chosen, query, order, schema, first, sight.uid)),
         )
 
     async def _explain(self, request: ExplainRequest, sight: Sight) -> ExplainResult:
@@ -170,13 +170,14 @@ class EventAnswers:
         order: ReadOrder,
         schema: pa.Schema,
         plans: list[TracePlan],
+        guest: int | None,
     ) -> AsyncGenerator[pa.RecordBatch, None]:
         for start in range(0, len(chosen.records), TRACES_AT_ONCE):
             if start:
                 plans = await self._plan(chosen, query, start)
             for traces in parts_of([plan.wanted for plan in plans]):
                 part = msgspec.structs.replace(order, traces=traces)
-                async with aclosing(self._readers.read(part, _BEAT_SECONDS)) as messages:
+                async with aclosing(self._readers.read(part, _BEAT_SECONDS, guest)) as messages:
                     async for message in messages:
                         yield batch_of(message, schema)
 

@@ -177,14 +177,18 @@ class IpcServer:
         await session.run()
 
     def _require_room(self, peer: Peer) -> None:
-        most = self._limits.connections_per_guest
-        if not self._admission.owns(peer) and self._users[peer.uid] > most:
+        limits = self._limits
+        room = limits.connections
+        if not self._admission.owns(peer):
+            room -= limits.connections_for_owner
+            most = limits.connections_per_guest
+            if self._users[peer.uid] > most:
+                raise BusyError(
+                    f"user {peer.uid} has {most} connections, the limit of one user",
+                    "close some, or try again later",
+                )
+        if self._connections > room:
             raise BusyError(
-                f"user {peer.uid} has {most} connections, the limit of one user",
-                "close some, or try again later",
-            )
-        if self._connections > self._limits.connections:
-            raise BusyError(
-                f"the daemon serves {self._limits.connections} connections, its limit",
+                f"the daemon serves {room} connections, its limit",
                 "close some, or try again later",
             )

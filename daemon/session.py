@@ -84,14 +84,16 @@ class Service(Protocol):
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What clients may take, all together and each. Times are in seconds.
 
-    ``connections_per_guest`` is for each user who is not the owner. Of one connection,
-    ``request_bytes`` is what its requests in flight take, ``answer_bytes`` what its answers take
-    that it has not taken yet, if these are more than one; a client that takes nothing for
-    ``stalled_seconds`` while there is something to take is hung up on.
+    ``connections_per_guest`` is for each user who is not the owner, ``connections_for_owner`` are
+    those that guests leave to the owner. Of one connection, ``request_bytes`` is what its requests
+    in flight take, ``answer_bytes`` what its answers take that it has not taken yet, if these are
+    more than one; a client that takes nothing for ``stalled_seconds`` while there is something to
+    take is hung up on.
     """
 
     connections: int = 256
     connections_per_guest: int = 64
+    connections_for_owner: int = 32
     requests_per_connection: int = 256
     request_bytes: int = 8 << 20
     answer_bytes: int = 256 << 20

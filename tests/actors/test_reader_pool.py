@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import anyio
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dftindexd.actors.read_order import ReadOrder
-from dftindexd.actors.reader_pool import ReaderPool
+from dftindexd.actors.reader_pool import MOST_OF_A_GUEST, ReaderPool
 from dftindexd.index.errors import BusyReadersError, CoreError, TraceChangedError, TraceGoneError
 from dftindexd.index.query.event_plan import TraceChunks
 from dftindexd.index.query.event_scan import LINE_SCHEMA
@@ -132,4 +132,25 @@ async def test_whoever_waits_is_told_that_it_goes_on(tmp_path: Path) -> None:
                     batch = pa.ipc.read_record_batch(pa.py_buffer(each), LINE_SCHEMA)
                     rows += batch.num_rows
     assert rows == 10
+    await pool.close()
+
+
+async def test_a_guest_who_takes_nothing_holds_its_own_readers_and_nobody_else_s(
+    tmp_path: Path,
+) -> None:
+    trace = tmp_path / "t.pfw"
+    write_trace(trace, 20_000)
+    order = _order(trace, 20_000)
+    pool = ReaderPool(patience=0.05)
+    async with AsyncExitStack() as held:
+        for _ in range(MOST_OF_A_GUEST):
+            mine = await held.enter_async_context(aclosing(pool.read(order, _BEAT, guest=1)))
+            await anext(mine)
+        with pytest.raises(BusyReadersError, match="2 answers read events already"):
+            await anext(pool.read(order, _BEAT, guest=1))
+        for other in (2, None):
+            async with aclosing(pool.read(order, _BEAT, guest=other)) as messages:
+                assert await anext(messages)
+    async with aclosing(pool.read(order, _BEAT, guest=1)) as again:
+        assert await anext(again)
     await pool.close()
