@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import msgspec
 
+from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
 from dftindexd.actors.jobs import segments_of
-from dftindexd.actors.worker import has_kernel
 from dftindexd.cluster.artifacts import (
     Artifacts,
     BatchMetadata,
@@ -24,17 +23,21 @@ from dftindexd.cluster.artifacts import (
     write_metadata,
 )
 from dftindexd.cluster.planning import plan_lpt_partition
+from dftindexd.cluster.readers import Read, readers
 from dftindexd.cluster.slices import Slice
-from dftindexd.index.errors import StoreReadOnlyError, TraceGoneError
+from dftindexd.index.errors import StoreReadOnlyError
 from dftindexd.index.failpoints import failpoint
 from dftindexd.index.model import ParseRequest, TierConfig
-from dftindexd.index.segment import parse_trace
-from dftindexd.index.store.sst import SstSink
+from dftindexd.index.store.sst import SstSink, remove_ssts
 
-__all__ = ("BatchOrder", "Built", "Unit", "build_batch", "set_threads")
+__all__ = ("BatchOrder", "Built", "Unit", "build_batch", "set_threads", "worker_threads")
 
 #: How many random bytes are in the names of a batch's files.
 _STEM_BYTES: Final = 6
+
+#: How much of traces, and of how many, is read in one go, so that a reader's death costs no more.
+_JOB_BYTES: Final = 32 << 20
+_JOB_UNITS: Final = 64
 
 
 class _Threads:
@@ -63,7 +66,7 @@ class BatchOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     :param units: in any order.
     :param staging: where it leaves files whose names begin with *name*.
-    :param parallelism: how many threads read, 0 for as many as :func:`set_threads` said.
+    :param parallelism: how many traces are read at once, 0 for as many as :func:`set_threads` said.
     :param flush_every: how many units share files, 0 for no limit.
     :param forced: what it finds replaces what shows the same state of a trace.
     """
@@ -84,6 +87,11 @@ class Built(NamedTuple):
     failures: tuple[PartFailure, ...]
 
 
+def worker_threads() -> int:
+    """Return how many threads batches of this process have where their order names none."""
+    return _Threads.number or 1
+
+
 def build_batch(order: BatchOrder, note: Callable[[int], None] | None = None) -> Built:
     """Read the units of *order*; *note* is told the bytes of each that is done, from any thread.
 
@@ -97,13 +105,10 @@ def build_batch(order: BatchOrder, note: Callable[[int], None] | None = None) ->
         os.makedirs(order.staging, exist_ok=True)
     except OSError as error:
         raise _unwritable(order.staging, error) from error
-    threads = min(order.parallelism or _Threads.number or 1, len(order.units))
-    use_kernel = has_kernel()
-    with ThreadPoolExecutor(threads, "dftindexd-build") as pool:
-        shares = _shares(order, threads)
-        built = list(
-            pool.map(lambda share: _build(order, share, note, use_kernel=use_kernel), shares)
-        )
+    threads = min(order.parallelism or worker_threads(), len(order.units))
+    shares = _shares(order, threads)
+    with readers(threads) as read, ThreadPoolExecutor(threads, "dftindexd-build") as pool:
+        built = list(pool.map(lambda share: _build(order, share, read, note), shares))
     return Built(
         [artifacts for one in built for artifacts in one.artifacts],
         tuple(failure for one in built for failure in one.failures),
@@ -120,62 +125,100 @@ def _shares(order: BatchOrder, threads: int) -> list[list[Unit]]:
 
 
 def _build(
-    order: BatchOrder,
-    units: Sequence[Unit],
-    note: Callable[[int], None] | None,
-    *,
-    use_kernel: bool,
+    order: BatchOrder, units: Sequence[Unit], read: Read, note: Callable[[int], None] | None
 ) -> Built:
     stem = f"{order.name}-{secrets.token_hex(_STEM_BYTES)}"
     sink = SstSink(order.staging, stem)
+    files: list[dict[str, str]] = []
     parts: list[Part] = []
     failures: list[PartFailure] = []
-    next_id = first_segment_id()
+    requests = _requests(order, units)
     try:
-        for unit in units:
-            failpoint("cluster:build:unit", os.fsencode(unit.path))
-            sink.begin_trace()
-            run = segments_of(unit.size)
-            request = ParseRequest(
-                path=os.fsencode(unit.path),
-                segment_id=next_id,
-                provisional_id=next_id + run,
-                run=run,
-                tiers=order.tiers,
-                resume=unit.slice.begin,
-                until=unit.slice.until,
-                facts=unit.slice.facts,
+        for number, some in enumerate(_jobs(units)):
+            for unit in some:
+                failpoint("cluster:build:unit", os.fsencode(unit.path))
+            asked = tuple(next(requests) for _ in some)
+            job = ParseJob(
+                requests=asked, staging=order.staging, stem=f"{stem}-{number}", urgent=True
             )
-            next_id += 2 * run
-            part = _part(request, sink, use_kernel=use_kernel)
-            if isinstance(part, PartFailure):
-                sink.drop()
-                failures.append(part)
-            else:
-                parts.append(part)
-            if note is not None:
-                note(unit.size)
+            result = _staged(read(job))
+            files += _one_by_one(result.artifacts)
+            sink.begin_trace()
+            sink.take(list(result.rows))
+            for unit, request, outcome in zip(some, asked, result.outcomes, strict=True):
+                part = _part(request, outcome)
+                if isinstance(part, PartFailure):
+                    failures.append(part)
+                else:
+                    parts.append(part)
+                if note is not None:
+                    note(unit.size)
         sink.write()
-        artifacts = _with_metadata(order, stem, sink, tuple(parts), tuple(failures))
+        artifacts = _with_metadata(
+            order, stem, [*files, *sink.files], tuple(parts), tuple(failures)
+        )
     except BaseException:
         sink.discard()
+        remove_ssts(order.staging, stem)
         raise
     return Built(artifacts, tuple(failures))
 
 
-def _part(request: ParseRequest, sink: SstSink, *, use_kernel: bool) -> Part | PartFailure:
-    try:
-        parsed = parse_trace(request, use_kernel=use_kernel, sink=sink)
-    except StoreReadOnlyError:
-        raise  # no trace is to blame
-    except TraceGoneError as error:
-        return PartFailure(request.path, error.message)
-    except OSError as error:
-        return PartFailure(request.path, error.strerror or str(error))
-    except Exception as error:  # noqa: BLE001 - a fault of the parser costs the trace, by its name
-        traceback.print_exc()
-        return PartFailure(request.path, f"the parser failed: {type(error).__name__}: {error}")
-    begin = request.resume
+def _staged(result: ParseResult) -> ParseResult:
+    """Return *result*, whose rows are all there.
+
+    :raises StoreReadOnlyError: some could not be written.
+    """
+    if result.staging_error:
+        raise StoreReadOnlyError(result.staging_error)
+    return result
+
+
+def _jobs(units: Sequence[Unit]) -> Iterator[list[Unit]]:
+    """Yield *units* in so many as are read in one go: large ones alone."""
+    some: list[Unit] = []
+    size = 0
+    for unit in units:
+        if some and (size + unit.size > _JOB_BYTES or len(some) == _JOB_UNITS):
+            yield some
+            some, size = [], 0
+        some.append(unit)
+        size += unit.size
+    if some:
+        yield some
+
+
+def _requests(order: BatchOrder, units: Sequence[Unit]) -> Iterator[ParseRequest]:
+    """Yield what is asked of a reader for each unit, with ids of its own."""
+    next_id = first_segment_id()
+    for unit in units:
+        run = segments_of(unit.size)
+        yield ParseRequest(
+            path=os.fsencode(unit.path),
+            segment_id=next_id,
+            provisional_id=next_id + run,
+            run=run,
+            tiers=order.tiers,
+            resume=unit.slice.begin,
+            until=unit.slice.until,
+            facts=unit.slice.facts,
+        )
+        next_id += 2 * run
+
+
+def _one_by_one(artifacts: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Return the files of each family as dictionaries with one file a family."""
+    most = max(map(len, artifacts.values()), default=0)
+    return [
+        {family: paths[number] for family, paths in artifacts.items() if number < len(paths)}
+        for number in range(most)
+    ]
+
+
+def _part(request: ParseRequest, outcome: ParsedOutcome | TraceFailure) -> Part | PartFailure:
+    if isinstance(outcome, TraceFailure):
+        return PartFailure(request.path, outcome.reason)
+    parsed, begin = outcome.parsed, request.resume
     if begin is not None and not parsed.resumed:
         return PartFailure(request.path, "was replaced while it was read")
     return Part(
@@ -191,7 +234,7 @@ def _part(request: ParseRequest, sink: SstSink, *, use_kernel: bool) -> Part | P
 def _with_metadata(
     order: BatchOrder,
     stem: str,
-    sink: SstSink,
+    ssts: Sequence[Mapping[str, str]],
     parts: tuple[Part, ...],
     failures: tuple[PartFailure, ...],
 ) -> list[Artifacts]:
@@ -201,9 +244,7 @@ def _with_metadata(
         parts=parts,
         failures=failures,
         files={
-            os.path.basename(sst): os.stat(sst).st_size
-            for paths in sink.files
-            for sst in paths.values()
+            os.path.basename(sst): os.stat(sst).st_size for paths in ssts for sst in paths.values()
         },
         forced=order.forced,
     )
@@ -211,7 +252,7 @@ def _with_metadata(
         write_metadata(path, metadata)
     except OSError as error:
         raise _unwritable(order.staging, error) from error
-    named = [{sst_name(family): sst for family, sst in paths.items()} for paths in sink.files]
+    named = [{sst_name(family): sst for family, sst in paths.items()} for paths in ssts]
     first, *others = named or [{}]
     return [artifacts_of({**first, "metadata_sst": path}), *map(artifacts_of, others)]
 

@@ -1,7 +1,7 @@
 """Calls on the workers of a Dask cluster, what they tell while they run, and what sets them up.
 
 A call goes to a worker of its own if there is one, and to another if that dies; Dask itself gives
-up on a call that three workers died of.
+up on a call that some workers died of.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class DaskExecutor:
         note: Callable[[str, int], None],
     ) -> Iterator[tuple[int, Outcome]]:
         """See :class:`~dftindexd.cluster.driver.Executor`."""
-        addresses: list[str | None] = [*self._addresses()] or [None]
+        addresses = self._addresses()
         with self._told(note) as topic:
             futures = {
                 self._client.submit(
@@ -54,8 +54,8 @@ class DaskExecutor:
                     topic,
                     call,
                     those,
-                    workers=addresses[number % len(addresses)],
-                    allow_other_workers=True,
+                    workers=addresses[number % len(addresses)] if addresses else None,
+                    allow_other_workers=bool(addresses),
                     pure=False,
                     retries=_RETRIES,
                 ): number

@@ -114,7 +114,8 @@ def survey(path: str) -> Survey:
         tiers=_FACTS_ONLY,
         until=members[1].c_offset,
     )
-    return Survey(stamp=stamp, members=members, facts=parse_trace(head).facts)
+    # Little is read, and the kernel, which reads one trace at a time, may be at work beside.
+    return Survey(stamp=stamp, members=members, facts=parse_trace(head, use_kernel=False).facts)
 
 
 def _surveyed(file: TraceFile) -> list[SurveyedMember]:
@@ -156,11 +157,10 @@ def slices_of(path: str, surveyed: Survey, cuts: Sequence[tuple[int, int]]) -> l
     :raises TraceGoneError: the trace is gone.
     :raises OSError: it cannot be read.
     """
-    with open_trace(os.fsencode(path)) as file:
-        return [_slice(file, surveyed, begin, end) for begin, end in cuts]
+    return [_slice(os.fsencode(path), surveyed, begin, end) for begin, end in cuts]
 
 
-def _slice(file: TraceFile, surveyed: Survey, begin: int, end: int) -> Slice:
+def _slice(path: bytes, surveyed: Survey, begin: int, end: int) -> Slice:
     members = surveyed.members
     until = members[end].c_offset if end < len(members) else None
     if not begin:
@@ -170,8 +170,7 @@ def _slice(file: TraceFile, surveyed: Survey, begin: int, end: int) -> Slice:
     for one in members[: begin + 1]:
         places.add(Place(one.c_offset, one.uc_offset))
     place = places.find(before.last_line)
-    return Slice(
-        begin=resume_point(file, place, before.last_line, before.lines),
-        until=until,
-        facts=surveyed.facts,
-    )
+    # Of no more than every reader of the slice looks at.
+    with open_trace(path, until=members[begin].c_offset) as file:
+        resume = resume_point(file, place, before.last_line, before.lines)
+    return Slice(begin=resume, until=until, facts=surveyed.facts)
