@@ -40,7 +40,7 @@ Written by `make docs` from the schemas in `views/sets.py`.
 
 `dftindexd-client sql QUERY`, or `client.sql(QUERY)`, runs one SELECT over the traces below a
 directory (`--root`), or over those of all roots, then with a column `root`. The dialect is that of
-DataFusion; `EXPLAIN` tells how a statement would run. It needs the extra `sql` on the daemon's side.
+DataFusion; `EXPLAIN` tells how a statement would run. The daemon needs the extra `sql` for it.
 
 * A **table** is named as it is. `view_instance(set, id)` gives the rows of one process or stream of
   a **view set**; `processes` and `streams` have the ids. Both arguments are texts in the statement.
@@ -51,8 +51,8 @@ DataFusion; `EXPLAIN` tells how a statement would run. It needs the extra `sql` 
 
 A statement is refused that is not one SELECT. One that runs longer than `--seconds` (60), has more
 rows than `--rows` (a million), or whose sorting, grouping and joining needs more than 512 MiB ends
-with an error that says so, and so does one whose client goes away. At most two run at once, each in a
-process of its own.
+with an error that says so; one whose client goes away ends at once. At most two run at once, each
+in a process of its own.
 
 Views are **made when they are first asked for**, from only those chunks of traces that hold the
 process or stream, and kept as Parquet in the folder `views` of the store: asking again reads no
@@ -64,7 +64,8 @@ a store. Nothing is lost with them.
 
 What lies in what (`parent`, `depth`) is found by the nesting of times in each thread, over all its
 chunks: what 1.0 traces say of it is incomplete. Calls that cross are no children of each other. A
-call that is told in two records (`ph` B and E) and not closed ends with what is known of its thread.
+call that is told in two records (`ph` B and E) and not closed ends with what is known of its
+thread.
 """
 
 
@@ -206,14 +207,14 @@ def _view_set(schema: ViewSchema) -> Iterator[str]:
     if schema.table:
         yield f"Table `{schema.name}`.\n"
     for kind in schema.instances:
-        name = "global" if kind == "global" else f"<{kind}_id>"
-        yield f"`view_instance('{schema.name}', '{name}')`\n"
+        instance = "global" if kind == "global" else f"<{kind}_id>"
+        yield f"`view_instance('{schema.name}', '{instance}')`\n"
     if schema.open_ended:
         yield "Further columns follow as the tier is configured ([aggregation](aggregation.md)).\n"
     yield "| column | type | |\n|---|---|---|"
     for column in schema.columns:
-        kind = "time" if column.type == TIME else str(column.type)
-        yield f"| `{column.name}` | {kind} | {column.doc} |"
+        values = "time" if column.type == TIME else str(column.type)
+        yield f"| `{column.name}` | {values} | {column.doc} |"
     yield ""
 
 
