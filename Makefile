@@ -58,7 +58,7 @@ demo: install ## see it work: a real traced program, indexed while it runs, and 
 	@$(BIN)/dftindexd demo
 
 .PHONY: docs
-docs: install ## write docs/cli.md and docs/api.md from the code
+docs: install ## write docs/cli.md, docs/api.md and docs/views.md
 	@$(BIN)/python -m tests.docs.reference
 
 .PHONY: bench

@@ -23,7 +23,7 @@ MAY_USE_ROCKSDICT = {Path("index/store/rocks.py"), Path("index/store/sst.py")}
 #: Absolute paths of somebody's machine; `/home/user` and the like in prose are none.
 MACHINE_PATH = re.compile(rb"(?<![\w.~$}-])/(?:work|root|home/[a-z]\w*|Users/\w+|tmp/v)/[\w.]")
 
-ROOMS = ("src/dftindexd", "actors", "client", "compat", "daemon", "index", "protocol")
+ROOMS = ("src/dftindexd", "actors", "client", "compat", "daemon", "index", "protocol", "views")
 
 
 def _parsed() -> Iterator[tuple[Path, ast.Module]]:
