@@ -59,7 +59,7 @@ demo: install ## see it work: a real traced program, indexed while it runs, and 
 	@$(BIN)/dftindexd demo
 
 .PHONY: docs
-docs: install ## write the pages of commands, client and configuration from the code
+docs: install ## write the pages of commands, client, configuration and views from the code
 	@$(BIN)/python -m tests.docs.reference
 
 .PHONY: bench

@@ -32,6 +32,11 @@ class FramedProcess:
         self._received = bytearray()
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         """Whether it still runs."""
         return self._process.is_alive

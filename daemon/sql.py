@@ -121,7 +121,7 @@ class SqlAnswers:
 
     async def _choose(self, stack: AsyncExitStack, root: Root, below: bytes) -> _Chosen:
         """Choose the traces of a root; they stay readable as they are until *stack* is left."""
-        if root.handle.rebuilding:
+        if root.handle.rebuilding or root.handle.damage.of(root.records(below)) is not None:
             await root.until_whole(below)
         await stack.enter_async_context(root.in_use())
         view = stack.enter_context(root.handle.view())

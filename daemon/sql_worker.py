@@ -8,6 +8,7 @@ It ends when its socket closes, and dies with its parent.
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import signal
 import socket
@@ -130,6 +131,12 @@ def _failure(error: Exception) -> ReadFailure:
         return ReadFailure(kind=type(error).__name__, message=error.message, hint=error.hint)
     if isinstance(error, FileNotFoundError):
         return _failure(TraceChangedError(f"{error.filename} went away meanwhile", "ask again"))
+    if isinstance(error, OSError) and error.filename is not None:
+        return ReadFailure(
+            kind="OSError",
+            message=f"{os.fsdecode(error.filename)}: {error.strerror}",
+            hint="see whether the daemon's user may read it, and whether there is room",
+        )
     if isinstance(error, MemoryError):
         limit = f"{_MEMORY_BYTES >> 30} GiB of memory"
         return ReadFailure(

@@ -106,7 +106,7 @@ def blocks_table(
     parents = _parents(processes)
     about = {id(process): _about(process, parents[id(process)], resolve) for process in processes}
     blocks = [block for process in processes for block in _blocks(process)]
-    return BLOCKS.rows(list(_rows(selection, blocks, about)))
+    return BLOCKS.rows(_rows(selection, blocks, about))
 
 
 def _processes(trace: int, facts: Sequence[BlockFacts]) -> list[_Process]:

@@ -136,7 +136,7 @@ class Views:
             if (own := [one for one, holder in known.items() if holder is table])
         ]
         if missing:
-            built = FACTS.rows([facts.row() for facts in self._scan(missing)])
+            built = FACTS.rows(facts.row() for facts in self._scan(missing))
             whole = pa.concat_tables([table.replace_schema_metadata() for table in (*kept, built)])
             held = sorted([*known, *missing])
             metadata = {_SEGMENTS_KEY: msgspec.json.encode(held)}

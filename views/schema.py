@@ -7,9 +7,10 @@ digest, and with it partitions of the old schema are not fresh any more.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final, Literal, TypeAlias
 
 import pyarrow as pa
@@ -27,6 +28,9 @@ __all__ = (
 TIME: Final = pa.timestamp("ns", tz="UTC")
 #: The latest time in microseconds that nanoseconds in 64 bits can say.
 LARGEST_TIME_US: Final = (2**63 - 1) // 1000
+
+#: So many rows are objects at once while a table is made.
+_ROWS_AT_ONCE: Final = 1 << 16
 
 #: What the id of an instance names: a process, a stream (a thread of a process), or nothing but
 #: ``global``.
@@ -79,11 +83,14 @@ class ViewSchema:
         )
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def rows(self, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    def rows(self, rows: Iterable[tuple[Any, ...]]) -> pa.Table:
         """Return *rows*, each the values of the columns in their order, as a table."""
-        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.columns)
-        arrays = [
-            pa.array(values, column.type)
-            for column, values in zip(self.columns, columns, strict=True)
-        ]
-        return pa.Table.from_arrays(arrays, schema=self.arrow)
+        batches: list[pa.RecordBatch] = []
+        left = iter(rows)
+        while some := list(islice(left, _ROWS_AT_ONCE)):
+            arrays = [
+                pa.array(values, column.type)
+                for column, values in zip(self.columns, zip(*some, strict=True), strict=True)
+            ]
+            batches.append(pa.RecordBatch.from_arrays(arrays, schema=self.arrow))
+        return pa.Table.from_batches(batches, self.arrow)

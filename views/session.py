@@ -270,7 +270,9 @@ def _error(statement: Statement, text: str) -> CoreError:
     if (table := _NO_TABLE.search(text)) is not None:
         known = [schema.name for schema in VIEW_SETS.values() if schema.table]
         near = get_close_matches(table[1], known, n=1)
-        hint = f"did you mean {near[0]}? " * bool(near) + f"the tables are {', '.join(known)}"
+        hint = (
+            "".join(f"did you mean {one}? " for one in near) + f"the tables are {', '.join(known)}"
+        )
         return QueryError(
             f"no table {table[1]}{_where(statement, table[1])}",
             f"{hint}, and {INSTANCE_FUNCTION}(set, id)",

@@ -142,32 +142,32 @@ def root_span(thread_name: str, first: int, last: int) -> pa.Table:
 
 def thread_spans(thread: Calls, names: FileNames) -> pa.Table:
     """Return the calls of one thread, each after the call that it lies in."""
-    rows: list[tuple[Any, ...]] = []
+    return THREAD_SPANS.rows(_span_rows(thread, names))
+
+
+def _span_rows(thread: Calls, names: FileNames) -> Iterator[tuple[Any, ...]]:
     for node in thread.tree():
         call = thread.calls[node.place]
         begin, end = nanoseconds(node.begin), nanoseconds(node.end)
-        rows.append(
-            (
-                node.id,
-                node.parent,
-                node.depth,
-                _hash(call.cat, call.name),
-                begin,
-                end,
-                end - begin,
-                call.name,
-                call.cat,
-                _file(call, names),
-                0,
-                call.p_idx,
-                call.level,
-                call.ret,
-                _size(call),
-                call.offset,
-                call.args,
-            )
+        yield (
+            node.id,
+            node.parent,
+            node.depth,
+            _hash(call.cat, call.name),
+            begin,
+            end,
+            end - begin,
+            call.name,
+            call.cat,
+            _file(call, names),
+            0,
+            call.p_idx,
+            call.level,
+            call.ret,
+            _size(call),
+            call.offset,
+            call.args,
         )
-    return THREAD_SPANS.rows(rows)
 
 
 def async_events(threads: Sequence[Calls], names: FileNames) -> pa.Table:

@@ -52,8 +52,8 @@ DataFusion; `EXPLAIN` tells how a statement would run. The daemon needs the extr
 
 A statement is refused that is not one SELECT. One that runs longer than `--seconds` (60), has more
 rows than `--rows` (a million), or whose sorting, grouping and joining needs more than 512 MiB ends
-with an error that says so, and so does one whose client goes away. At most two run at once, each in
-a process of its own.
+with an error that says so; one whose client goes away ends at once. At most two run at once, each
+in a process of its own.
 
 Views are **made when they are first asked for**, from only those chunks of traces that hold the
 process or stream, and kept as Parquet in the folder `views` of the store: asking again reads no
@@ -209,14 +209,14 @@ def _view_set(schema: ViewSchema) -> Iterator[str]:
     if schema.table:
         yield f"Table `{schema.name}`.\n"
     for kind in schema.instances:
-        name = "global" if kind == "global" else f"<{kind}_id>"
-        yield f"`view_instance('{schema.name}', '{name}')`\n"
+        instance = "global" if kind == "global" else f"<{kind}_id>"
+        yield f"`view_instance('{schema.name}', '{instance}')`\n"
     if schema.open_ended:
         yield "Further columns follow as the tier is configured ([aggregation](aggregation.md)).\n"
     yield "| column | type | |\n|---|---|---|"
     for column in schema.columns:
-        kind = "time" if column.type == TIME else str(column.type)
-        yield f"| `{column.name}` | {kind} | {column.doc} |"
+        values = "time" if column.type == TIME else str(column.type)
+        yield f"| `{column.name}` | {values} | {column.doc} |"
     yield ""
 
 

@@ -47,6 +47,6 @@ def test_importing_compat_starts_nothing_and_loads_no_engine(tmp_path: Path) -> 
 
 def test_the_rooms_import_from_the_folder_that_holds_them() -> None:
     """There `client/` and `index/` lie in the way of nobody."""
-    rooms = ("actors.engine", "client", "compat", "daemon.app", "index", "protocol")
+    rooms = ("actors.engine", "client", "compat", "daemon.app", "index", "protocol", "views")
     code = f"import {', '.join(f'dftindexd.{room}' for room in rooms)}; print('imported')"
     assert _python(code, ROOT) == "imported"

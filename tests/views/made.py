@@ -30,7 +30,7 @@ from dftindexd.views.source import (
 from tests.end_to_end.running import text_of
 from tests.index.query.event_traces import Rows
 
-__all__ = ("MadeRoot", "call", "lines_in", "metadata")
+__all__ = ("MadeRoot", "RootOf", "call", "lines_in", "metadata")
 
 _TIERS = TierConfig(aggregation=None, chunk_bytes=1)
 
@@ -133,7 +133,7 @@ class MadeRoot:
         self, text: str, *, begin: int | None = None, end: int | None = None
     ) -> list[dict[str, Any]]:
         """Return the rows of a statement."""
-        schema, batches = Session([_Root(self)], TimeRange(begin, end)).run(text)
+        schema, batches = Session([RootOf(self)], TimeRange(begin, end)).run(text)
         return pa.Table.from_batches(list(batches), schema).to_pylist()
 
     def files(self) -> dict[str, int]:
@@ -155,7 +155,7 @@ class _Source:
         return names_of_hashes(hash_tables(self._root.rows, self._records), hashes)
 
 
-class _Root:
+class RootOf:
     """A root for a session: its other tables have no rows."""
 
     def __init__(self, root: MadeRoot) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from dftindexd.views.call_tree import Edge, Interval, call_tree, closed
 
 
-def tree(*calls: tuple[int, int], ids: list[int | None] | None = None) -> list[tuple[int, ...]]:
+def tree(*calls: tuple[int, int], ids: Sequence[int | None] | None = None) -> list[tuple[int, ...]]:
     """Return (begin, end, id, parent, depth) of each call."""
     intervals = [
         Interval(place, begin, end, ids[place] if ids else place + 1)
@@ -33,7 +34,8 @@ def test_calls_that_cross_are_no_children_of_each_other() -> None:
 
 
 def test_numbers_that_repeat_or_are_missing_are_given_anew_in_the_order_of_begins() -> None:
-    for ids in ([7, 7, 8], [None, 7, 8], [0, 7, 8]):
+    repeated: list[Sequence[int | None]] = [[7, 7, 8], [None, 7, 8], [0, 7, 8]]
+    for ids in repeated:
         found = tree((4, 5), (0, 9), (1, 2), ids=ids)
         assert [(row[0], row[2], row[3]) for row in found] == [(0, 1, -1), (1, 2, 1), (4, 3, 1)]
 

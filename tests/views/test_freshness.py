@@ -1,9 +1,9 @@
-"""Which partitions answer as they are: once per rule, and random histories against a model."""
+"""Which partitions answer as they are: each rule, and random histories."""
 
 from __future__ import annotations
 
-import itertools
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -126,7 +126,7 @@ def test_whatever_happens_to_blocks_partitions_never_overlap_and_asking_again_bu
         built += len(verdict.build)
         partitions = sorted([*verdict.fresh, *map(made, verdict.build)])
         assert partitions == [made(one) for one in specs]
-        assert all(a.end <= b.begin for a, b in itertools.pairwise(partitions))
+        assert all(a.end <= b.begin for a, b in pairwise(partitions))
         assert judge(specs, partitions, SCHEMA, "insert").build == []
     # Rebuilding all of them each time would have been some ten times as much.
     assert built < 300 * 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 from dftindexd.views.freshness import BlockRef, Spec, by_event_time, by_insert_order, chains
 
@@ -94,4 +94,4 @@ def test_by_time_the_last_cut_that_can_be_is_taken() -> None:
     blocks = [timed(1, 0, 1, 4), timed(5, 10, 11, 4), timed(3, 20, 21, 4), timed(6, 30, 31, 4)]
     specs = by_event_time(blocks, most=10)
     assert inserts(specs) == [[1], [5, 3], [6]]
-    assert all(a.end <= b.begin for a, b in itertools.pairwise(specs))
+    assert all(a.end <= b.begin for a, b in pairwise(specs))
