@@ -7,28 +7,28 @@ run in threads, so that they never hold up the actors.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
 import anyio.abc
 import anyio.to_thread
-import msgspec
 
 from dftindexd.actors.commands import Compact, CompactResult
 from dftindexd.actors.configuring import refuse_configured
 from dftindexd.actors.dispatcher import Dispatcher
 from dftindexd.actors.ending import end_all
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.events import EventBus
-from dftindexd.actors.gone_roots import GONE_SECONDS, GoneRoots
+from dftindexd.actors.gone_roots import GoneRoots
 from dftindexd.actors.kernel_compiler import KernelCompiler
 from dftindexd.actors.log import get_log
-from dftindexd.actors.open_stores import MOST_OPEN, OpenStores
-from dftindexd.actors.parser_pool import STALL_SECONDS, ParserPool
+from dftindexd.actors.open_stores import OpenStores
+from dftindexd.actors.parser_pool import ParserPool
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions
-from dftindexd.actors.state_dir import RootSettings, StateDir, WatchSettings
+from dftindexd.actors.state_dir import StateDir, WatchSettings
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.actors.supervisor import Supervisor
 from dftindexd.actors.timings import Timings
@@ -36,7 +36,7 @@ from dftindexd.actors.worker_process import ForkServer
 from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
 from dftindexd.index.store.disposal import delete_store
 
-__all__ = ("Engine", "EngineOptions", "open_engine")
+__all__ = ("Engine", "open_engine")
 
 T = TypeVar("T")
 
@@ -48,29 +48,6 @@ _LONGEST_RETRY_SECONDS = 300.0
 _GONE_LOOK_SECONDS = 60.0
 #: How often an answer waits for damage to be rebuilt: every family of rows may have some.
 _MOST_REBUILDS = 8
-
-
-class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine runs.
-
-    ``workers`` is the number of parser processes, which give way to other processes by
-    ``niceness``, ``open_stores`` how many stores stay open while nobody uses them, ``gone_seconds``
-    after how long a watched root that was deleted is unwatched and its store deleted. Jobs that are
-    expected to take more memory than ``memory_budget`` (bytes) together wait for each other. A
-    worker that makes no progress for ``stall_seconds`` is killed. ``configured`` are the roots that
-    the configuration names: they are watched for as long as it does.
-    """
-
-    state_dir: str
-    owner: str
-    workers: int
-    niceness: int = 0
-    open_stores: int = MOST_OPEN
-    gone_seconds: float = GONE_SECONDS
-    memory_budget: int | None = None
-    stall_seconds: float = STALL_SECONDS
-    root: RootOptions = RootOptions()
-    configured: Mapping[bytes, RootSettings] = {}
 
 
 class Engine:

@@ -22,7 +22,8 @@ import psutil
 
 from benchmarks.loop_lag import make_traces
 from dftindexd.actors.admission import job_memory
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root_options import RootOptions
 
 _MEMBER_BYTES = 16 << 20

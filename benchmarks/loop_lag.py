@@ -20,7 +20,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from dftindexd.actors.engine import EngineOptions, open_engine
+from dftindexd.actors.engine import open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.daemon.app import WORKER_NICENESS
 from dftindexd.daemon.loop_lag import LoopLag

@@ -28,7 +28,8 @@ from pathlib import Path
 
 import anyio
 
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.state_dir import StateDir

@@ -69,7 +69,8 @@ def _number_of_workers(build: Build) -> int:
 async def _build(build: Build, directory: str, server: ForkServer) -> Mapping[bytes, Sets]:
     import anyio.to_thread
 
-    from dftindexd.actors.engine import EngineOptions, open_engine
+    from dftindexd.actors.engine import open_engine
+    from dftindexd.actors.engine_options import EngineOptions
     from dftindexd.actors.root_options import RootOptions
 
     options = EngineOptions(

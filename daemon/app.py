@@ -16,7 +16,8 @@ import structlog
 from msgspec.structs import replace
 
 from dftindexd import __version__
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.listening import inherited_listener
 from dftindexd.daemon.loop_lag import LoopLag

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.actors.store_handle import StoreView

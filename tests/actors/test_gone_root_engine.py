@@ -11,7 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.errors import CoreError
 from tests.actors.test_open_stores import events, sync

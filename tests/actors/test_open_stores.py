@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from dftindexd.actors.commands import Compact, Open
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions

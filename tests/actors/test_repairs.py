@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from dftindexd.actors.commands import Condemn, Remove
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.errors import ActorEndedError
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions

@@ -8,7 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from dftindexd.actors.engine import EngineOptions, open_engine
+from dftindexd.actors.engine import open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.failpoints import VARIABLE

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from dftindexd import compat
-from dftindexd.actors.engine import EngineOptions, open_engine
+from dftindexd.actors.engine import open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.compat import AggregationConfig, DFTUtilsError, Indexer
 from dftindexd.index.store.writer import StoreWriter
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from dftindexd.actors.engine import EngineOptions, open_engine
+from dftindexd.actors.engine import open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.daemon.loop_lag import INTERVAL, LagSummary, LoopLag, lags_of, summary_of
 from tests.end_to_end.made_traces import write_trace

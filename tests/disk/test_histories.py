@@ -18,7 +18,8 @@ import anyio
 import msgspec
 import pytest
 
-from dftindexd.actors.engine import Engine, EngineOptions, open_engine
+from dftindexd.actors.engine import Engine, open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root import Root
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.query.aggregation import dfanalyzer_table

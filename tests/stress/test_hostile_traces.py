@@ -15,7 +15,8 @@ import anyio
 import pytest
 
 from benchmarks.memory import PeakMemory
-from dftindexd.actors.engine import EngineOptions, open_engine
+from dftindexd.actors.engine import open_engine
+from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.index.model import TraceRecord
 from dftindexd.index.trace.lines import MAX_LINE_BYTES
