@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 import msgspec
+import structlog
 
 from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
@@ -39,7 +40,7 @@ from dftindexd.protocol.requests import (
 
 __all__ = ("WAITING", "Gate", "visible_roots")
 
-R = TypeVar("R")
+_log = structlog.get_logger(__name__)
 
 #: Of the few threads that read stores, one guest takes so many at once.
 _TURNS: Final = 2
@@ -94,13 +95,11 @@ class Gate:
         except (CoreError, DftIndexError):
             raise
         except Exception as error:
-            raise _failed(error) from error
-
-
-def _failed(error: Exception) -> DftIndexError:
-    """Return how a bug is told to a guest: without its text, which may name anything."""
-    what = f"the daemon failed to answer: {type(error).__name__}"
-    return DftIndexError(what, "ask its owner for the log")
+            _log.exception("request_failed", request=type(request).__name__)
+            # Its text may name anything.
+            raise DftIndexError(
+                f"the daemon failed to answer: {type(error).__name__}", "ask its owner for the log"
+            ) from error
 
 
 async def visible_roots(engine: Engine, sight: Sight) -> list[Root]:

@@ -293,7 +293,7 @@ class Session:
             await self._outbox.send(encode_frame(Kind.END, request_id))
         except Exception as error:  # noqa: BLE001 - the client gets it, whatever it is
             code = getattr(error, "code", None)
-            if not isinstance(code, str) or code == DftIndexError.code:
+            if not isinstance(code, str):
                 _log.exception("request_failed", request=type(request).__name__)
             elif code in _REFUSALS:
                 self._log_refusal(request_tag(type(request)), code, error)

@@ -62,9 +62,12 @@ def test_a_second_process_is_told_who_works_there(tmp_path: Path) -> None:
     StateDir(str(tmp_path), "third").close()
 
 
-def test_a_directory_that_anybody_may_write_into_is_refused(tmp_path: Path) -> None:
-    os.chmod(tmp_path, 0o777)
-    with pytest.raises(CoreError, match="chmod o-w"):
+@pytest.mark.parametrize(("mode", "who"), [(0o777, "anybody"), (0o770, "its group")])
+def test_a_directory_that_others_may_write_into_is_refused(
+    tmp_path: Path, mode: int, who: str
+) -> None:
+    os.chmod(tmp_path, mode)
+    with pytest.raises(CoreError, match=f"{who} may write .*chmod go-w"):
         StateDir(str(tmp_path), "first")
 
 

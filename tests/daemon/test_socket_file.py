@@ -119,9 +119,12 @@ def test_what_is_not_a_socket_is_never_unlinked(tmp_path: Path) -> None:
         bind_socket(os.fspath(precious))
 
 
-def test_a_directory_that_everybody_can_write_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(PermissionDeniedError, match="everybody can write the socket directory"):
+        bind_socket(os.fspath(tmp_path / "d.sock"))
+    tmp_path.chmod(0o770)
+    with pytest.raises(PermissionDeniedError, match="can write the socket directory"):
         bind_socket(os.fspath(tmp_path / "d.sock"))
     tmp_path.chmod(0o1777)
     bound = bind_socket(os.fspath(tmp_path / "d.sock"))

@@ -12,11 +12,10 @@ from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import running_daemon, until
 from tests.load.work import KEPT_TRACES, Load, Usage, usage_of
 
-pytestmark = pytest.mark.load
-
 SECONDS = float(os.environ.get("DFTINDEXD_TEST_LOAD_SECONDS", "8"))
 CLIENTS = int(os.environ.get("DFTINDEXD_TEST_LOAD_CLIENTS", "64"))
 KILL_SECONDS = 2.0
+pytestmark = [pytest.mark.load, pytest.mark.timeout(300 + 3 * SECONDS)]
 #: Pools of threads and processes, and what the allocator keeps, are as large as was once needed.
 SLACK = Usage(memory=64 << 20, descriptors=8, threads=4, tasks=4, processes=2)
 
