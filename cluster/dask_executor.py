@@ -1,7 +1,7 @@
 """Calls on the workers of a Dask cluster, what they tell while they run, and what sets them up.
 
-A call goes to a worker of its own if there is one, and to another if that dies; Dask itself gives
-up on a call that some workers died of.
+A call goes to a worker of its own, and to another if that dies. A worker gets the next one when it
+is done: Dask gives up on all that several workers had in hand when they died, which is one call.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final
 
-from distributed import Client, Worker, as_completed, get_worker
+from distributed import Client, Future, Worker, as_completed, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from dftindexd.cluster.build import set_threads
@@ -47,27 +48,38 @@ class DaskExecutor:
     ) -> Iterator[tuple[int, Outcome]]:
         """See :class:`~dftindexd.cluster.driver.Executor`."""
         addresses = self._addresses()
+        running: dict[Future, tuple[int, str | None]] = {}
+
+        def submit(number: int, address: str | None) -> Future:
+            future = self._client.submit(
+                _noting,
+                topic,
+                call,
+                arguments[number],
+                workers=address,
+                allow_other_workers=address is not None,
+                pure=False,
+                retries=_RETRIES,
+            )
+            running[future] = number, address
+            return future
+
         with self._told(note) as topic:
-            futures = {
-                self._client.submit(
-                    _noting,
-                    topic,
-                    call,
-                    those,
-                    workers=addresses[number % len(addresses)] if addresses else None,
-                    allow_other_workers=bool(addresses),
-                    pure=False,
-                    retries=_RETRIES,
-                ): number
-                for number, those in enumerate(arguments)
-            }
+            numbers = iter(range(len(arguments)))
+            # Where no worker is there yet, one call at a time waits for any.
+            free: Sequence[str | None] = addresses or [None]
+            finished = as_completed([submit(n, a) for a, n in zip(free, numbers, strict=False)])
             try:
-                for future in as_completed(list(futures)):
+                for future in finished:
+                    number, address = running.pop(future)
                     error = future.exception()
-                    result = future.result() if error is None else None
-                    yield futures[future], Outcome(result, error)
+                    outcome = Outcome(future.result() if error is None else None, error)
+                    future.release()  # else a worker's death has it computed once more
+                    for following in islice(numbers, 1):
+                        finished.add(submit(following, address))
+                    yield number, outcome
             finally:
-                self._client.cancel(list(futures))
+                self._client.cancel(list(running))
 
     @contextmanager
     def _told(self, note: Callable[[str, int], None]) -> Iterator[str]:

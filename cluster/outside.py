@@ -47,6 +47,9 @@ MANIFEST_FILE: Final = "agg_manifest.json"
 
 _SEGMENT_BYTES: Final = 8
 
+#: What the parts of an answer are read from, if not from the aggregation.
+_FAMILIES: Final[Mapping[Part, str]] = {"metrics": SYSTEM_METRICS, "system": SYSTEM_METRICS}
+
 
 class OutsideFiles(msgspec.Struct, frozen=True):
     """The SST files of each family that hold the aggregation *tier* of some traces."""
@@ -147,8 +150,14 @@ def scan_outside(
                 SYSTEM_METRICS: link_into(incoming, metrics),
             }
         )
-        prepared = _prepared(rows, records, hashes, tier, scan)
-        return [analyzer_part(rows, prepared, part, scan.query) for part in scan.parts]
+        prepared = {
+            family: _prepared(rows, family, records, hashes, tier, scan)
+            for family in (AGGREGATION, SYSTEM_METRICS)
+        }
+        return [
+            analyzer_part(rows, prepared[_FAMILIES.get(part, AGGREGATION)], part, scan.query)
+            for part in scan.parts
+        ]
     finally:
         rows.close()
 
@@ -171,18 +180,15 @@ def _tier_of(store: str, paths: Sequence[str]) -> AggregationTier:
 
 def _prepared(
     rows: RocksStore,
+    family: str,
     records: Sequence[TraceRecord],
     hashes: DirectoryHashes,
     tier: AggregationTier,
     scan: OutsideScan,
 ) -> PreparedRows:
-    """Return what the traces of the scratch store are answered with: of each, the segments that are
-    there."""
-    there = {
-        int.from_bytes(key[:_SEGMENT_BYTES], "big")
-        for family in (AGGREGATION, SYSTEM_METRICS)
-        for key, _ in rows.scan(family)
-    }
+    """Return what the traces of the scratch store are answered with: of each, the segments whose
+    rows of *family* are there."""
+    there = {int.from_bytes(key[:_SEGMENT_BYTES], "big") for key, _ in rows.scan(family)}
     kept: list[TraceRecord] = []
     own: list[HashTables] = []
     for record, tables in zip(records, hashes.own, strict=True):

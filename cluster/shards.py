@@ -34,10 +34,10 @@ def of_shards(table: pa.Table, begin: int, end: int, count: int) -> pa.Table:
 
 def _digests(column: Any) -> npt.NDArray[np.uint64]:
     """Return a number for each value, the same for equal ones wherever that is computed."""
-    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    digests = [
-        int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "big")
-        for value in encoded.dictionary.to_pylist()
-    ]
-    indices: npt.NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
-    return np.array(digests, np.uint64)[indices]
+    values = column.to_pylist()
+    digests = {value: _digest(value) for value in set(values)}
+    return np.fromiter(map(digests.__getitem__, values), np.uint64, len(values))
+
+
+def _digest(value: object) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "big")

@@ -32,7 +32,7 @@ def embedded(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, l
     indexer = Indexer(str(run), index_dir=index_dir, require_aggregation=True)
     assert indexer.ensure_indexed().needs_work == []
     found = answers(indexer)
-    assert all(found[kind] for kind in ("events", "stored system", "file"))
+    assert all(found[kind] for kind in ("events", "system", "fused system", "file"))
     return found
 
 

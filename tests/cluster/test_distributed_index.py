@@ -23,7 +23,7 @@ from dftindexd.compat.dask import (
 )
 from dftindexd.index.failpoints import VARIABLE
 
-from .making import answers, table_rows, write_cut_trace, write_run
+from .making import answers, rows_of, table_rows, write_cut_trace, write_run
 
 
 def _index(tmp_path: Path, run: Path, **options: Any) -> tuple[dict[str, Any], Indexer]:
@@ -197,7 +197,7 @@ def test_aggregating_gives_the_tables_of_one_machine(
     }
 
 
-@pytest.mark.parametrize("folder", ["dlio-v1.0.8", "v2"])
+@pytest.mark.parametrize("folder", ["v0", "v2"])
 def test_real_traces_answer_as_on_one_machine(
     tmp_path: Path, shared_traces: Path, client: Client, folder: str
 ) -> None:
@@ -213,7 +213,10 @@ def test_real_traces_answer_as_on_one_machine(
     cold.ensure_indexed()
     ours = Indexer(files=files, index_dir=str(tmp_path / "index"), require_aggregation=True)
     assert ours.resolve().needs_work == cold.resolve().needs_work
-    assert answers(ours) == answers(cold)
+    for kind in ("events", "profiles", "system"):
+        assert rows_of(ours.iter_arrow_dfanalyzer(kind)) == rows_of(
+            cold.iter_arrow_dfanalyzer(kind)
+        )
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_arguments_that_are_missing_are_named(
 
 
 def test_a_missing_file_is_an_error_and_no_files_are_none(tmp_path: Path) -> None:
-    paths = {"index_path": str(tmp_path / "index"), "local_staging": str(tmp_path / "staging")}
+    paths: Any = {"index_path": str(tmp_path / "index"), "local_staging": str(tmp_path / "staging")}
     with pytest.raises(FileNotFoundError):
         distributed_index(files=[str(tmp_path / "gone.pfw")], **paths)
     result = distributed_index(files=[], **paths)

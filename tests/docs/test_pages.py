@@ -66,3 +66,16 @@ def test_the_tour_prints_what_it_says(home: Home) -> None:
     printed = [part.strip() for part in done.stdout.split(mark)[:-1]]
     assert printed == [block.text.strip() for block in blocks if block.kind == "text"]
     assert len(printed) == sum(block.kind == "python" for block in blocks)
+
+
+def test_the_page_on_clusters_indexes_a_run(home: Home) -> None:
+    blocks = blocks_of((DOCS / "cluster.md").read_text())
+    assert [block.kind for block in blocks] == ["python", "python not-run", "python"]
+    (home.path / "run1").mkdir()
+    for number in range(3):
+        write_trace(home.path / "run1" / f"app-{number}.pfw.gz", 500)
+    for number, block in enumerate(block for block in blocks if block.kind == "python"):
+        script = home.path / f"block{number}.py"
+        script.write_text(block.text)
+        home.run("python", str(script), text="")
+    assert {"run1-index.dftindex", "own.dftindex"} <= {path.name for path in home.path.iterdir()}
