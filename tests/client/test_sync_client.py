@@ -40,6 +40,7 @@ MIRRORED = [
     "read",
     "rebuild",
     "request",
+    "sql",
     "status",
     "stop",
     "stream",
