@@ -28,8 +28,8 @@ from .making import answers, rows_of, table_rows, write_cut_trace, write_run
 
 def _index(tmp_path: Path, run: Path, **options: Any) -> tuple[dict[str, Any], Indexer]:
     path = str(tmp_path / "index.dftindex")
-    options = {"local_staging": str(tmp_path / "staging"), "aggregation_config": True} | options
-    result = distributed_index(str(run), index_path=path, **options)
+    full: dict[str, Any] = {"local_staging": str(tmp_path / "staging"), "aggregation_config": True}
+    result = distributed_index(str(run), index_path=path, **{**full, **options})
     return result, Indexer(str(run), index_dir=path, require_aggregation=True)
 
 
