@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -184,6 +185,8 @@ class _Run:
         """Have *shares* built and take in what comes; return the traces that are missing then."""
         orders = [self._order(f"{name}-{number}", share) for number, share in enumerate(shares)]
         shared = os.path.join(self._build.shared_staging, self._name)
+        if self._build.shared_staging == self._build.local_staging:
+            shared = ""
         registry = SstArtifactRegistry()
         failed: dict[str, str] = {}
         arguments = [(order, shared) for order in orders]
@@ -207,7 +210,7 @@ class _Run:
             name=name,
             units=tuple(units),
             tiers=build.tiers,
-            staging=os.path.join(build.local_staging, self._name),
+            staging=os.path.join(build.local_staging, self._name, name),
             parallelism=build.parallelism,
             flush_every=build.flush_every,
             forced=build.forced,
@@ -268,11 +271,13 @@ def _survey_task(path: str, _note: Callable[[str, int], None]) -> Survey:
 
 
 def _build_task(order: BatchOrder, shared: str, note: Callable[[str, int], None]) -> Built:
-    """Build a share, on a worker, and move what it gave to where the coordinator reads it."""
+    """Build a share, on a worker, and move what it gave to the directory *shared*, if any."""
     name = f"{order.name}@{socket.gethostname()}-{os.getpid()}"
     built = build_batch(order, lambda size: note(name, size))
-    if os.path.realpath(shared) == os.path.realpath(order.staging):
+    if not shared:
         return built
     moved: list[Artifacts] = [move_artifacts(one, shared) for one in reversed(built.artifacts)]
     moved.reverse()
+    with suppress(OSError):  # another attempt may be at work there
+        os.rmdir(order.staging)
     return Built(moved, built.failures)

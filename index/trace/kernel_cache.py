@@ -103,11 +103,12 @@ def _link(machine_code: MachineCode) -> None:
     # numba's way of calling: where the result goes, where an error goes (there is none), arguments.
     prototype = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
     function = prototype(address)
-    result, error = ctypes.c_int64(), ctypes.c_void_p()
-    at_result, at_error = ctypes.addressof(result), ctypes.addressof(error)
+    error = ctypes.c_void_p()
+    at_error = ctypes.addressof(error)
 
     def run_at(block: int) -> int:
-        function(at_result, at_error, block)
+        result = ctypes.c_int64()  # the caller's own: another thread may run before it is read
+        function(ctypes.addressof(result), at_error, block)
         return result.value
 
     _loaded.engine = (engine, error)

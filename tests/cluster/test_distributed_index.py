@@ -28,8 +28,9 @@ from .making import answers, rows_of, table_rows, write_cut_trace, write_run
 
 def _index(tmp_path: Path, run: Path, **options: Any) -> tuple[dict[str, Any], Indexer]:
     path = str(tmp_path / "index.dftindex")
-    full: dict[str, Any] = {"local_staging": str(tmp_path / "staging"), "aggregation_config": True}
-    result = distributed_index(str(run), index_path=path, **{**full, **options})
+    options.setdefault("aggregation_config", True)
+    staging = str(tmp_path / "staging")
+    result = distributed_index(str(run), index_path=path, local_staging=staging, **options)
     return result, Indexer(str(run), index_dir=path, require_aggregation=True)
 
 
@@ -237,7 +238,10 @@ def test_arguments_that_are_missing_are_named(
 
 
 def test_a_missing_file_is_an_error_and_no_files_are_none(tmp_path: Path) -> None:
-    paths: Any = {"index_path": str(tmp_path / "index"), "local_staging": str(tmp_path / "staging")}
+    paths: dict[str, Any] = {
+        "index_path": str(tmp_path / "index"),
+        "local_staging": str(tmp_path / "staging"),
+    }
     with pytest.raises(FileNotFoundError):
         distributed_index(files=[str(tmp_path / "gone.pfw")], **paths)
     result = distributed_index(files=[], **paths)
@@ -258,3 +262,18 @@ def test_without_dask_the_import_names_the_extra(tmp_path: Path) -> None:
         done.stdout.strip()
         == "dftindexd.compat.dask needs dask.distributed: install dftindexd[dask]"
     )
+
+
+def test_an_indexer_follows_what_lies_in_the_directory_and_keeps_what_lies_below(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    (run / "below").mkdir(parents=True)
+    write_cut_trace(run / "a.pfw.gz", 100, members=2)
+    write_cut_trace(run / "below" / "b.pfw.gz", 200, members=2)
+    result, indexer = _index(tmp_path, run)
+    assert result["total_files"] == 2
+    write_cut_trace(run / "c.pfw.gz", 50, members=1)
+    assert len(indexer.ensure_indexed().ready) == 2
+    again, _ = _index(tmp_path, run)
+    assert (again["total_files"], again["artifact_batches"]) == (3, 0)
