@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,18 @@ def test_arrays_are_kept_for_a_few_only() -> None:
     for tables in lent:
         scan_arrays.give_back(tables)
     assert len(scan_arrays._free) < len(lent)
+
+
+def test_threads_that_scan_at_once_get_each_their_own_result() -> None:
+    def codes_of(text: str) -> set[int]:
+        tables = scan_arrays.borrow()
+        return {code for _ in range(3000) for code in tables.enter((text,))}
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(codes_of, at.KNOWN_TEXTS[:4]))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [{1}, {2}, {3}, {4}]
