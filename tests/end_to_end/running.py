@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,15 @@ class Daemon:
     def processes(self) -> list[psutil.Process]:
         """Return the processes that the daemon started, and those that these started."""
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def running(self, module: str) -> list[int]:
+        """Return the pids of those of these processes that run *module*."""
+        found = []
+        for one in self.processes():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                if module in " ".join(one.cmdline()):
+                    found.append(one.pid)
+        return found
 
     def workers(self, number: int = 2) -> list[int]:
         """Return the pids of the parser workers, which are forked: *number* of them."""

@@ -23,7 +23,7 @@ def _read(daemon: Daemon, path: Path, **arguments: Any) -> list[dict[str, Any]]:
 
 
 def _readers(daemon: Daemon) -> list[int]:
-    return [one.pid for one in daemon.processes() if "event_reader" in " ".join(one.cmdline())]
+    return daemon.running("dftindexd.actors.event_reader")
 
 
 @pytest.fixture(scope="module")

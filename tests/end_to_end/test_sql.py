@@ -165,12 +165,7 @@ async def test_a_client_that_goes_away_ends_its_statement(module_daemon: Daemon)
 
 def _statements(daemon: Daemon) -> list[int]:
     """Return the processes that run, or may run, statements."""
-    found = []
-    for pid in daemon.workers():
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if b"dftindexd.daemon.sql_worker" in command:
-            found.append(pid)
-    return found
+    return daemon.running("dftindexd.daemon.sql_worker")
 
 
 def test_a_purged_root_takes_its_views_with_it(daemon: Daemon) -> None:
