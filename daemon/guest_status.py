@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from dftindexd.actors.root import Root
 from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.tables import display
@@ -41,15 +43,7 @@ def guest_status(root: Root, sight: Sight) -> Callable[[], RootStatus]:
             generation=registry.generation,
             traces=len(sizes),
             queued=len(queued),
-            growing=tally.growing,
-            indexed=tally.indexed,
-            silent=tally.silent,
-            truncated=tally.truncated,
-            quarantined=tally.quarantined,
-            events=tally.events,
-            bad_lines=tally.bad_lines,
-            valid_lines=tally.valid_lines,
-            fast_lines=tally.fast_lines,
+            **msgspec.structs.asdict(tally),
             trace_bytes=sum(sizes),
             pending_bytes=sum(seen[path].stamp.size for path in queued),
             reason=guest_reason(root),

@@ -9,7 +9,6 @@ from typing import Any, assert_never
 
 import anyio.to_thread
 import msgspec
-import pyarrow as pa
 
 from dftindexd import __version__
 from dftindexd.actors.engine import Engine
@@ -22,6 +21,7 @@ from dftindexd.daemon.debug_dump import debug_dump
 from dftindexd.daemon.gate import WAITING, Gate, visible_roots
 from dftindexd.daemon.guest_status import guest_reason, guest_status
 from dftindexd.daemon.index_answers import IndexAnswers
+from dftindexd.daemon.list_answers import list_answer
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.maintenance import Maintenance
 from dftindexd.daemon.metrics import Metrics
@@ -35,18 +35,14 @@ from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.sql import SqlAnswers
 from dftindexd.daemon.status_line import status_line
 from dftindexd.daemon.tables import (
-    LIST_SCHEMA,
-    changes_listing,
     directory_of,
     display,
-    listing,
     root_reason,
     root_state,
     root_status,
     trace_problems,
 )
 from dftindexd.daemon.tail import tail
-from dftindexd.index.errors import StaleGenerationError
 from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
 from dftindexd.protocol.codec import request_tag
@@ -301,52 +297,9 @@ class DaemonService:
 
     async def _told(self, request: ListRequest | TailRequest, sight: Sight) -> ArrowAnswer:
         if isinstance(request, ListRequest):
-            return await self._list(request, sight)
+            return await list_answer(self._engine, request, sight)
         path = b"" if request.path is None else request_path(request.path)
         return tail(self._engine, path, await visible_roots(self._engine, sight), sight)
-
-    async def _list(self, request: ListRequest, sight: Sight) -> ArrowAnswer:
-        if request.path is not None:
-            path = request_path(request.path)
-            root = self._engine.root_of(path)
-            if request.since is None:
-                one = listing(root, path, sight)
-            else:
-                self._require_same_store(root, path, request)
-                one = changes_listing(root, path, request.since, sight)
-            head = AnswerHead(generation=one[0], store_id=root.handle.store_id)
-            return ArrowAnswer(head, await anyio.to_thread.run_sync(one[1]))
-        if request.since is not None:
-            raise InvalidArgumentError(
-                "each root has generations of its own", "name a directory with since"
-            )
-        roots = await visible_roots(self._engine, sight)
-        listings = [listing(root, root.path, sight, self._engine.inside(root)) for root in roots]
-        tables = [await anyio.to_thread.run_sync(table) for _, table in listings]
-        newest = max((generation for generation, _ in listings), default=0)
-        return ArrowAnswer(
-            _head(newest), pa.concat_tables(tables) if tables else LIST_SCHEMA.empty_table()
-        )
-
-    def _require_same_store(self, root: Root, path: bytes, request: ListRequest) -> None:
-        """Refuse a generation that is another store's, or may be: no store knows that of another.
-
-        :raises StaleGenerationError: it is.
-        """
-        if request.store_id:
-            if request.store_id != root.handle.store_id:
-                raise StaleGenerationError(
-                    f"generation {request.since} is of another store than answers for "
-                    f"{request.path} now",
-                    "list all traces, then ask for changes since that answer",
-                )
-        elif request.since and any(
-            other is not root and other.covers(path) for other in self._engine.roots.values()
-        ):
-            raise StaleGenerationError(
-                f"{request.path} lies in several roots, of which each has its own generations",
-                "give the store_id of that answer's head with its generation",
-            )
 
     async def _index(self, request: IndexRequest, sight: Sight) -> IndexResult:
         path = request_path(request.path)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+import msgspec
 import pyarrow as pa
 
 from dftindexd.actors.directories import is_below
@@ -165,15 +166,7 @@ def root_status(root: Root) -> RootStatus:
         generation=registry.generation,
         traces=len(root.state.seen),
         queued=root.state.queued + len(root.state.in_flight),
-        growing=tally.growing,
-        indexed=tally.indexed,
-        silent=tally.silent,
-        truncated=tally.truncated,
-        quarantined=tally.quarantined,
-        events=tally.events,
-        bad_lines=tally.bad_lines,
-        valid_lines=tally.valid_lines,
-        fast_lines=tally.fast_lines,
+        **msgspec.structs.asdict(tally),
         trace_bytes=root.state.seen_bytes,
         pending_bytes=root.state.pending_bytes,
         done_bytes=root.progress.done,
