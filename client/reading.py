@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dftindexd.client.results import Answer
     from dftindexd.client.sync_client import BlockingAnswerStream
 
-__all__ = ("AsyncReading", "BlockingReading", "sql_request")
+__all__ = ("AsyncReading", "BlockingReading", "read_request", "sql_request")
 
 R = TypeVar("R")
 
@@ -88,15 +88,7 @@ class AsyncReading(ABC):
 
         ``async with client.read("/traces", query="dur > 1000") as batches: async for ...``
         """
-        request = ReadRequest(
-            path=os.fspath(path),
-            query=query,
-            lines=lines,
-            bytes=bytes,
-            columns=None if columns is None else tuple(columns),
-            raw=raw,
-            finished_only=finished_only,
-        )
+        request = read_request(path, query, lines, bytes, columns, raw=raw, finished=finished_only)
         return self.stream(request, timeout=timeout)
 
     async def explain(
@@ -118,6 +110,28 @@ class AsyncReading(ABC):
             finished_only=finished_only,
         )
         return await self.request(request, timeout=timeout)
+
+
+def read_request(
+    path: AnyPath,
+    query: str,
+    lines: tuple[int, int] | None,
+    text_range: tuple[int, int] | None,
+    columns: Sequence[str] | None,
+    *,
+    raw: bool,
+    finished: bool,
+) -> ReadRequest:
+    """Return the request for events."""
+    return ReadRequest(
+        path=os.fspath(path),
+        query=query,
+        lines=lines,
+        bytes=text_range,
+        columns=None if columns is None else tuple(columns),
+        raw=raw,
+        finished_only=finished,
+    )
 
 
 def sql_request(
@@ -180,15 +194,7 @@ class BlockingReading(ABC):
 
         ``with client.read("/traces", query="dur > 1000") as batches: for batch in batches: ...``
         """
-        request = ReadRequest(
-            path=os.fspath(path),
-            query=query,
-            lines=lines,
-            bytes=bytes,
-            columns=None if columns is None else tuple(columns),
-            raw=raw,
-            finished_only=finished_only,
-        )
+        request = read_request(path, query, lines, bytes, columns, raw=raw, finished=finished_only)
         return self.stream(request, timeout=timeout)
 
     def explain(
