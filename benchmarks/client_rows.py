@@ -8,7 +8,6 @@ first answer reads the store, later ones find its rows merged.
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.compare import make_many_members_v1
 from benchmarks.environments import reference_python
-from benchmarks.queries import ask
+from benchmarks.queries import ask, medians
 
 _CLIENT = """
 import sys, time
@@ -63,13 +62,7 @@ def ask_daemon(socket: str, traces: Path) -> dict[str, tuple[float, int]]:
     """Return for each question the median seconds and the rows of the answer."""
     command = [sys.executable, "-P", "-c", _CLIENT, socket, str(traces)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    seconds: dict[str, list[float]] = {}
-    rows: dict[str, int] = {}
-    for line in output.splitlines():
-        name, took, count = line.split("|")
-        seconds.setdefault(name, []).append(float(took))
-        rows[name] = int(count)
-    return {name: (statistics.median(times), rows[name]) for name, times in seconds.items()}
+    return medians(output)
 
 
 def main() -> None:

@@ -44,6 +44,12 @@ def ask(product: str, python: str, traces: Path, index_dir: str) -> dict[str, tu
     """Return for each question the median seconds and the rows of the answer."""
     command = [python, "-c", _ASK, product, str(traces), index_dir]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return medians(output)
+
+
+def medians(output: str) -> dict[str, tuple[float, int]]:
+    """Return for each name of the lines ``name|seconds|rows`` in *output* the median seconds and
+    the rows; other lines do not count."""
     seconds: dict[str, list[float]] = {}
     rows: dict[str, int] = {}
     for line in output.splitlines():

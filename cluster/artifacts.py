@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import msgspec
@@ -217,11 +217,3 @@ class SstArtifactRegistry:
                 for name, path in paths.items()
                 if name in families
             }
-
-
-def registry_of(artifacts: Iterable[Mapping[str, str | None]]) -> SstArtifactRegistry:
-    """Return a registry of *artifacts*."""
-    registry = SstArtifactRegistry()
-    for one in artifacts:
-        registry.append(one)
-    return registry
