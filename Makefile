@@ -15,6 +15,7 @@ CRASH_CYCLES ?= 200
 DISK_HISTORIES ?= 100
 FUZZ_EXAMPLES ?= 2000
 LOAD_SECONDS ?= 600
+TEST_PROCESSES ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -69,8 +70,8 @@ bench: install ## run every benchmark and write docs/performance.md
 # -- checks ------------------------------------------------------------------------------------
 
 .PHONY: test
-test: install ## run all tests (PYTEST_ARGS='tests/index -x' for some)
-	@$(BIN)/pytest --quiet $(PYTEST_ARGS)
+test: install ## run all tests, TEST_PROCESSES at once (PYTEST_ARGS='tests/index -x' for some)
+	@$(BIN)/pytest --quiet --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
 
 .PHONY: fuzz
 fuzz: install ## run the fuzz tests with FUZZ_EXAMPLES examples each

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from dftindexd.index.trace import kernel_cache
+from tests.disk.kernel_limits import as_they_are
 
 # Fuzz tests take their number of examples from here: `make fuzz` chooses the long profile.
 settings.register_profile("short", max_examples=60, deadline=None)
@@ -46,6 +47,13 @@ def compiled_kernel() -> None:
         code = "import os; from dftindexd.index.trace import kernel_cache as k; "
         compile_it = "k.compile_once(os.environ, os.geteuid())"
         subprocess.run([sys.executable, "-P", "-c", code + compile_it], check=True)
+
+
+@pytest.fixture(autouse=True)
+def limits_of_the_machine() -> Iterator[None]:
+    """No test runs while one of another process lowers what the whole machine has."""
+    with as_they_are():
+        yield
 
 
 @pytest.fixture(scope="session")

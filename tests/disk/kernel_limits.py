@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ("INSTANCES", "QUEUE", "WATCHES", "limited")
+__all__ = ("INSTANCES", "QUEUE", "WATCHES", "as_they_are", "limited")
 
 _FOLDER = Path("/proc/sys/fs/inotify")
 QUEUE, INSTANCES, WATCHES = (
@@ -18,13 +19,57 @@ QUEUE, INSTANCES, WATCHES = (
 _LEAST = {QUEUE: 16384, INSTANCES: 128, WATCHES: 8192}
 
 
+#: What this process holds: the limits, shared while a test runs; the turn, too, while it has them
+#: alone.
+_held: list[int] = []
+
+
+@contextmanager
+def as_they_are() -> Iterator[None]:
+    """Keep the tests of other processes from lowering a limit as long as the context lasts."""
+    with QUEUE.open() as lock:
+        with _turn():
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        _held.append(lock.fileno())
+        try:
+            yield
+        finally:
+            _held.remove(lock.fileno())
+
+
 @contextmanager
 def limited(limit: Path, value: int) -> Iterator[None]:
-    """Set one of the limits as long as the context lasts; only root may. It holds for everybody,
-    so that it should not last longer than it takes."""
-    before = max(int(limit.read_text()), _LEAST[limit])
-    limit.write_text(str(value))
-    try:
+    """Set one of the limits as long as the context lasts; only root may. It holds for everybody:
+    tests of other processes end before it, and begin after it."""
+    with _alone():
+        before = max(int(limit.read_text()), _LEAST[limit])
+        limit.write_text(str(value))
+        try:
+            yield
+        finally:
+            limit.write_text(str(before))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if len(_held) > 1:  # within another
         yield
-    finally:
-        limit.write_text(str(before))
+        return
+    (lock,) = _held
+    fcntl.flock(lock, fcntl.LOCK_UN)  # two that wait for each other would wait for ever
+    with _turn() as turn:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _held.append(turn)
+        try:
+            yield
+        finally:
+            _held.remove(turn)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+@contextmanager
+def _turn() -> Iterator[int]:
+    """Who wants the limits alone is not overtaken again and again by who shares them."""
+    with WATCHES.open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield turn.fileno()

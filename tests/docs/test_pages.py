@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,9 +18,10 @@ README = DOCS.parent / "README.md"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """The home directory of somebody who reads our pages."""
-    return Home(tmp_path / "home")
+def home() -> Iterator[Home]:
+    """The home directory of somebody who reads our pages; its name is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="dftindexd-home-") as path:
+        yield Home(Path(path))
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))

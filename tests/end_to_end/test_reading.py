@@ -103,20 +103,22 @@ def test_a_selective_query_reads_few_chunks_of_a_large_trace(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "tier"),
+    ("arguments", "tiers"),
     [
-        ({"query": "name == 'nobody'"}, "bloom"),
-        ({"query": "pid == 5"}, "manifest"),
-        ({"query": "ret < 0"}, "statistics"),
-        ({"lines": (10**9, 10**9 + 1)}, "checkpoints"),
-        ({"query": "name in []"}, "query"),
+        ({"query": "name == 'nobody'"}, {"bloom"}),
+        # Chunks that were committed together have a Bloom filter that is asked before.
+        ({"query": "pid == 5"}, {"bloom", "manifest"}),
+        ({"query": "ret < 0"}, {"statistics"}),
+        ({"lines": (10**9, 10**9 + 1)}, {"checkpoints"}),
+        ({"query": "name in []"}, {"query"}),
     ],
 )
 def test_each_tier_that_spares_a_read_is_named(
-    module_daemon: Daemon, large: Path, arguments: dict[str, Any], tier: str
+    module_daemon: Daemon, large: Path, arguments: dict[str, Any], tiers: set[str]
 ) -> None:
     told = module_daemon.client.explain(large.parent, **arguments)
-    assert (told.traces, told.read, told.tiers) == (2, 0, {tier: told.chunks})
+    assert (told.traces, told.read, sum(told.tiers.values())) == (2, 0, told.chunks)
+    assert told.tiers.keys() <= tiers
     assert _read(module_daemon, large.parent, **arguments) == []
 
 
@@ -225,7 +227,8 @@ def test_a_trace_that_was_replaced_is_never_read_as_it_was(tmp_path: Path) -> No
         write_trace(trace, 40_000)
         daemon.client.sync()
         with daemon.client.read(trace, columns=["name", "args"]) as batches:
-            rows = next(batches).num_rows
+            # Before a reader has begun, batches without rows tell that it will.
+            rows = next(batch.num_rows for batch in batches if batch.num_rows)
             other = daemon.traces / "new"
             write_trace(other, 5)
             other.rename(trace)
