@@ -30,12 +30,9 @@ class _Calls:
         self._kept: list[Client] = []
 
     def connect(self, number: int = 1) -> int:
-        self._kept += [connect(self._socket) for _ in range(number)]
+        for _ in range(number):
+            self._kept.append(connect(self._socket))
         return len(self._kept)
-
-    def leave(self) -> None:
-        while self._kept:
-            self._kept.pop().close()
 
     def read(self, path: str, **options: Any) -> list[Any]:
         with self.client.read(path, **options) as batches:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dftindexd.protocol.errors import error_from_code
+from dftindexd.protocol.errors import DftIndexError, error_from_code
 from tests.end_to_end import asker
 from tests.end_to_end.identities import Person
 
@@ -70,6 +70,13 @@ class Asker:
         as it was there."""
         self.begin(call, *arguments, **options)
         return self.end()
+
+    def outcome(self, call: str, *arguments: object) -> Any:
+        """Return the same, or the error instead of raising it."""
+        try:
+            return self.ask(call, *arguments)
+        except DftIndexError as error:
+            return error
 
     def begin(self, call: str, *arguments: object, **options: object) -> None:
         """Have a call made; :meth:`end` returns its answer."""
