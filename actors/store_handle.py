@@ -136,6 +136,11 @@ class StoreHandle:
         return self._writer is not None
 
     @property
+    def unflushed_bytes(self) -> int:
+        """What the store's rows that are in no table yet take in memory."""
+        return self._writer.rocks.unflushed_bytes if self._writer is not None else 0
+
+    @property
     def is_known(self) -> bool:
         """Whether what is known of the store holds: not between two lives of its actor."""
         return self.is_open or self.is_parked

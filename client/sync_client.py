@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -105,6 +106,12 @@ class BlockingAnswerStream:
         return None
 
 
+def _close(resources: ExitStack, pid: int) -> None:
+    # In a forked child neither the thread nor the connection is ours to end.
+    if os.getpid() == pid:
+        resources.close()
+
+
 class Client(BlockingReading):
     """A blocking client; any number of threads may share it, as tasks an :class:`AsyncClient`."""
 
@@ -113,14 +120,15 @@ class Client(BlockingReading):
     ) -> None:
         self._pid = os.getpid()
         self._closing = threading.Lock()
-        self._closed = False
         self._client = AsyncClient(socket, timeout=timeout)
         with ExitStack() as stack:
             self._portal: BlockingPortal = stack.enter_context(
                 start_blocking_portal(name="dftindexd-client")
             )
             stack.enter_context(self._portal.wrap_async_context_manager(self._client))
-            self._resources = stack.pop_all()
+            # A client that nobody closed is closed when it is forgotten, or before the interpreter
+            # ends: after that its thread is gone, and closing would wait for it without end.
+            self._end = weakref.finalize(self, _close, stack.pop_all(), self._pid)
 
     def __enter__(self) -> Client:
         return self
@@ -135,13 +143,10 @@ class Client(BlockingReading):
 
     def close(self) -> None:
         """Close the connection and end the thread. Requests in flight fail. May be repeated."""
-        # In a forked child neither the thread nor the connection is ours to end.
         if os.getpid() != self._pid:
             return
         with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._resources.close()
+            self._end()
 
     @property
     def daemon(self) -> HelloResult:
@@ -185,7 +190,7 @@ class Client(BlockingReading):
         try:
             yield BlockingAnswerStream(stream, self)
         finally:
-            if not self._closed:
+            if self._end.alive:
                 self.run(lambda: answer.__aexit__(None, None, None))
 
     def fetch(self, request: Request[AnswerHead], *, timeout: Timeout = UNSET) -> Answer:

@@ -12,6 +12,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import pyarrow as pa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -24,6 +25,7 @@ from dftindexd.actors.root import Root
 from dftindexd.actors.store_state import store_state
 from dftindexd.actors.supervisor import Health
 from dftindexd.actors.timings import Step
+from dftindexd.index.store.rocks import cached_bytes
 
 __all__ = ("Metrics",)
 
@@ -32,9 +34,12 @@ _ROOT_STATES: Final = ("caught-up", "indexing", "read-only", "root-missing", "re
 
 
 class Metrics:
-    """Counts what happens in one daemon, and tells it with what *engine* is at."""
+    """Counts what happens in one daemon, and tells it with what *engine* is at, how many
+    *connections* there are, and what *rows* that are kept for answers take."""
 
-    def __init__(self, engine: Engine, connections: Callable[[], int]) -> None:
+    def __init__(
+        self, engine: Engine, connections: Callable[[], int], rows: Callable[[], int]
+    ) -> None:
         self._registry = CollectorRegistry()
         self._parses = self._histogram(
             "dftindexd_parse_seconds", "How long a worker had a job of one or more traces."
@@ -62,7 +67,7 @@ class Metrics:
             "When the last commit was, in seconds since 1970.",
             registry=self._registry,
         )
-        self._registry.register(_EngineCollector(engine, connections))
+        self._registry.register(_EngineCollector(engine, connections, rows))
         ProcessCollector(registry=self._registry)
         engine.timings.listener = self._note_step
 
@@ -94,13 +99,17 @@ class Metrics:
 
 
 class _EngineCollector(Collector):
-    def __init__(self, engine: Engine, connections: Callable[[], int]) -> None:
+    def __init__(
+        self, engine: Engine, connections: Callable[[], int], rows: Callable[[], int]
+    ) -> None:
         self._engine = engine
         self._connections = connections
+        self._rows = rows
 
     def collect(self) -> Iterator[Metric]:
         roots = list(self._engine.roots.values())
         yield from self._daemon(roots)
+        yield self._memory(roots)
         yield from _traces(roots)
         yield from self._actors()
 
@@ -114,6 +123,16 @@ class _EngineCollector(Collector):
         caught_up = all(root.state.idle for root in roots)
         yield _gauge("dftindexd_caught_up", "Whether nothing is queued or in hand.", caught_up)
         yield _gauge("dftindexd_connections", "Clients that are connected.", self._connections())
+
+    def _memory(self, roots: list[Root]) -> Metric:
+        parts = Tally(
+            answers=pa.total_allocated_bytes(),
+            blocks=cached_bytes(),
+            rows=self._rows(),
+            unflushed=sum(root.handle.unflushed_bytes for root in roots),
+        )
+        text = "Memory that is bounded and kept, by what for."
+        return _labelled("dftindexd_memory_bytes", text, "part", parts)
 
     def _actors(self) -> Iterator[Metric]:
         supervisors = self._engine.supervisors()

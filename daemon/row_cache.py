@@ -37,6 +37,11 @@ class RowCache:
         kept = self._kept.get(key)
         return kept if kept is not None and kept.generation == generation else None
 
+    @property
+    def nbytes(self) -> int:
+        """What the rows that are kept take in memory."""
+        return sum(entry.rows.nbytes for entry in self._kept.values())
+
     def keep(self, key: Hashable, kept: KeptRows) -> None:
         """Keep the rows unless newer ones are kept, and let go of what is too much."""
         current = self._kept.get(key)

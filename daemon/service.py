@@ -129,7 +129,9 @@ class DaemonService:
         self._maintenance = Maintenance(engine)
         self._gate = Gate(engine, admission)
         self._clients: Callable[[], dict[str, int]] = dict
-        self.metrics = Metrics(engine, lambda: self._clients().get("connections", 0))
+        self.metrics = Metrics(
+            engine, lambda: self._clients().get("connections", 0), lambda: cache.nbytes
+        )
         lag.listener = self.metrics.note_lag
 
     def count_clients(self, clients: Callable[[], dict[str, int]]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final, cast
@@ -24,11 +25,29 @@ from dftindexd.index.errors import (
 from dftindexd.index.failpoints import failpoint
 from dftindexd.index.store.layout import COLUMN_FAMILIES, DEFAULT
 
-__all__ = ("Batch", "RocksStore", "classified_errors", "table_options")
+__all__ = ("Batch", "RocksStore", "cached_bytes", "classified_errors", "table_options")
 
 _BLOCK_BYTES: Final = 32 << 10
+#: What the blocks, indices and filters that were read take in memory, of all stores of a process.
+_CACHED_BYTES: Final = 64 << 20
+#: What one store's rows that are in no table yet take in memory; then some of them become one.
+_UNFLUSHED_BYTES: Final = 16 << 20
+#: Each family takes memory for its rows by so much.
+_ARENA_BYTES: Final = 64 << 10
 _COMPACTED_BYTES: Final = 64 << 20
 _INGESTED_BYTES: Final = 4 << 20
+
+
+@cache
+def _block_cache() -> Any:
+    """Return the cache that all stores share: each family would have 32 MiB of its own."""
+    return rocksdict.Cache(_CACHED_BYTES)
+
+
+def cached_bytes() -> int:
+    """Return what all open stores together have read and kept in memory."""
+    usage: int = _block_cache().get_usage()
+    return usage
 
 
 def table_options() -> Any:
@@ -41,10 +60,13 @@ def table_options() -> Any:
     options.set_compression_type(rocksdict.DBCompressionType.lz4())
     options.set_keep_log_file_num(4)
     options.set_max_open_files(256)
-    options.set_write_buffer_size(16 << 20)
+    options.set_db_write_buffer_size(_UNFLUSHED_BYTES)
+    options.set_arena_block_size(_ARENA_BYTES)
     options.set_max_total_wal_size(64 << 20)
     blocks = rocksdict.BlockBasedOptions()
     blocks.set_block_size(_BLOCK_BYTES)
+    blocks.set_block_cache(_block_cache())
+    blocks.set_cache_index_and_filter_blocks(True)
     blocks.set_bloom_filter(10, False)
     options.set_block_based_table_factory(blocks)
     return options
@@ -192,6 +214,13 @@ class RocksStore:
                 for some in _slices(sizes):
                     self._families[family].ingest_external_file(some, options)
                     failpoint("store:ingest:family-moved")
+
+    @property
+    def unflushed_bytes(self) -> int:
+        """What the rows that are in no table yet take in memory."""
+        families = self._families.values()
+        sizes = (one.property_int_value("rocksdb.cur-size-all-mem-tables") for one in families)
+        return sum(size or 0 for size in sizes)
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """Return the value of *key*, or ``None``."""

@@ -254,3 +254,15 @@ def test_a_program_that_forgets_to_close_still_ends(daemon: ThreadedDaemon) -> N
         check=True,
     )
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("left", ["client", "batches"])
+def test_a_program_that_closes_nothing_ends_all_the_same(daemon: ThreadedDaemon, left: str) -> None:
+    program = f"""
+from dftindexd.client import connect
+client = connect({daemon.path!r})
+reading = client.read("/x/rows-10")
+next(reading.__enter__()) if {left == "batches"} else client.ping()
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", program], timeout=60, check=False)
+    assert done.returncode == 0

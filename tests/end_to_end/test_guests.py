@@ -5,31 +5,32 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dftindexd.client import Client, connect
 from dftindexd.protocol.errors import (
+    BusyError,
     DaemonUnreachableError,
     DftIndexError,
     NotFoundError,
     PermissionDeniedError,
 )
 from tests.end_to_end.identities import (
+    GROUP,
     GROUP_OBJ,
     MASK,
     OTHER,
     USER,
     USER_OBJ,
     Person,
-    being,
     set_acl,
 )
 from tests.end_to_end.made_traces import write_trace
-from tests.end_to_end.running import Daemon, counted, running_daemon, until
+from tests.end_to_end.others import Asker, require_other_users
+from tests.end_to_end.running import Daemon, running_daemon, until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -37,6 +38,7 @@ STAFF, GUESTS, OUTSIDE = 23001, 23002, 23003
 ALICE = Person(12001, GUESTS, (STAFF,))
 BOB = Person(12002, 12002, (GUESTS,))
 CAROL = Person(12003, OUTSIDE)
+NOT_LET_IN = Person(12009, OUTSIDE)
 NOBODY = 2**32 - 1
 
 #: Each trace has a number of events of its own, so that a sum says which are in it.
@@ -50,6 +52,7 @@ TRACES = {
     "unlisted/all.pfw": 64,
     "unlisted/deeper/all.pfw": 128,
     "staff/all.pfw": 256,
+    "open/staff-by-acl.pfw": 512,
 }
 EVERYONE = {"open/all.pfw.gz"}
 SEEN = {
@@ -80,6 +83,13 @@ def lay_out(traces: Path) -> None:
         *((USER_OBJ, 6, NOBODY), (USER, 4, BOB.uid), (GROUP_OBJ, 0, NOBODY)),
         *((MASK, 4, NOBODY), (OTHER, 0, NOBODY)),
     )
+    by_group = traces / "open" / "staff-by-acl.pfw"
+    os.chown(by_group, 0, 0)
+    set_acl(
+        by_group,
+        *((USER_OBJ, 6, NOBODY), (GROUP_OBJ, 0, NOBODY), (GROUP, 4, STAFF)),
+        *((MASK, 4, NOBODY), (OTHER, 0, NOBODY)),
+    )
     set_acl(
         traces / "open" / "not-bob-by-acl.pfw",
         *((USER_OBJ, 6, NOBODY), (USER, 0, BOB.uid), (GROUP_OBJ, 4, NOBODY)),
@@ -87,13 +97,25 @@ def lay_out(traces: Path) -> None:
     )
 
 
-@contextmanager
-def as_person(person: Person, daemon: Daemon) -> Iterator[Client]:
-    """A client whose connection is *person*'s."""
-    with being(person):
-        client = connect(daemon.socket)
-    with client:
-        yield client
+class People:
+    """Everybody's process that asks one daemon, each started when it is first needed."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._processes: dict[Person, Asker] = {}
+
+    def __getitem__(self, person: Person) -> Asker:
+        if person not in self._processes:
+            self._processes[person] = Asker(person, self._socket)
+        return self._processes[person]
+
+    def end(self) -> None:
+        for process in self._processes.values():
+            process.__exit__(None, None, None)
+
+
+def count(rows: list[dict[str, Any]]) -> int:
+    return sum(row["count"] for row in rows)
 
 
 @pytest.fixture(scope="module")
@@ -116,33 +138,96 @@ def shared() -> Iterator[Daemon]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module")
+def people(shared: Daemon) -> Iterator[People]:
+    require_other_users()
+    everybody = People(shared.socket)
+    yield everybody
+    everybody.end()
+
+
 def named(daemon: Daemon, text: str) -> set[str]:
     """Return which of the traces a text names."""
     return {name for name in TRACES if str(daemon.traces / name) in text}
 
 
+#: How many events each may know of at a path; None: as where nothing is.
+CASES: dict[str, dict[Person, int | None]] = {
+    ".": {ALICE: 1015, BOB: 9, CAROL: 17},
+    "open": {ALICE: 535, BOB: 9, CAROL: 17},
+    "open/all.pfw.gz": {ALICE: 1, BOB: 1, CAROL: 1},
+    "open/alice.pfw": {ALICE: 2, BOB: 0, CAROL: 0},
+    "open/staff.pfw": {ALICE: 4, BOB: 0, CAROL: 0},
+    "open/bob-by-acl.pfw": {ALICE: 0, BOB: 8, CAROL: 0},
+    "open/not-bob-by-acl.pfw": {ALICE: 16, BOB: 0, CAROL: 16},
+    "open/staff-by-acl.pfw": {ALICE: 512, BOB: 0, CAROL: 0},
+    "open/absent.pfw": {ALICE: None, BOB: None, CAROL: None},
+    "closed": {ALICE: 32, BOB: None, CAROL: None},
+    "closed/all.pfw": {ALICE: 32, BOB: None, CAROL: None},
+    "unlisted": {ALICE: 192, BOB: 0, CAROL: 0},
+    "unlisted/all.pfw": {ALICE: 64, BOB: 64, CAROL: 64},
+    "unlisted/deeper": {ALICE: 128, BOB: 128, CAROL: 128},
+    "staff": {ALICE: 256, BOB: None, CAROL: None},
+    "staff/all.pfw": {ALICE: 256, BOB: None, CAROL: None},
+    "../secret": {ALICE: None, BOB: None, CAROL: None},
+    "../secret/hidden-root.pfw": {ALICE: None, BOB: None, CAROL: None},
+}
+
+
+def test_each_user_gets_at_each_path_what_a_process_of_theirs_can_read(
+    shared: Daemon, people: People
+) -> None:
+    for path, expected in CASES.items():
+        asked = os.path.normpath(shared.traces / path)
+        for person, events in expected.items():
+            case, process = f"{person} at {path}", people[person]
+            readable = process.ask("on_disk", asked)
+            names = {os.path.relpath(file, shared.traces) for file in readable}
+            assert sum(TRACES[name] for name in names) == (events or 0), case
+            if events:
+                rows = process.ask("list", asked)
+                assert {row["path"] for row in rows} == set(readable), case
+                assert count(process.ask("aggregation", asked)) == events, case
+                assert len(process.ask("read", asked, columns=["id"])) == events, case
+            else:
+                _require_nothing(process, asked, is_told=events is None)
+        with pytest.raises(PermissionDeniedError) as raised:
+            people[NOT_LET_IN].ask("aggregation", asked)
+        assert str(shared.traces) not in str(raised.value)
+
+
+def _require_nothing(process: Asker, asked: str, *, is_told: bool) -> None:
+    """Hold that *process* learns nothing at a path, whichever way it asks, and is told of no path
+    but the one that it gave."""
+    for call in ("aggregation", "list", "read", "sync", "explain"):
+        found = process.outcome(call, asked)
+        if isinstance(found, NotFoundError):
+            said = found.message + found.hint
+            assert (asked in said, "/" in said.replace(asked, "")) == (True, False), said
+        else:
+            assert not is_told, (call, asked)
+            assert call in ("sync", "explain") or found == [], (call, asked)
+
+
 @pytest.mark.parametrize("person", SEEN, ids=["alice", "bob", "carol"])
-def test_each_guest_gets_of_every_answer_what_they_may_read(shared: Daemon, person: Person) -> None:
-    seen = SEEN[person]
+def test_each_guest_gets_of_every_answer_what_they_may_read(
+    shared: Daemon, people: People, person: Person
+) -> None:
+    seen, guest = SEEN[person], people[person]
     events = sum(TRACES[name] for name in seen)
-    with as_person(person, shared) as client:
-        client.sync()
-        listed = client.list().to_pylist()
-        assert {os.path.relpath(row["path"], shared.traces) for row in listed} == seen
-        assert client.list(shared.traces).to_pylist() == listed
-        assert counted(client.aggregation(shared.traces)) == events
-        with client.read(shared.traces, columns=["trace"]) as batches:
-            assert sum(batch.num_rows for batch in batches) == events
-        assert client.explain(shared.traces).traces == len(seen)
-        (status,) = client.status().roots
-        assert (status.root, status.traces, status.indexed + status.growing, status.events) == (
-            *(str(shared.traces), len(seen), len(seen)),
-            events,
-        )
-        told = f"{client.status()}{client.ping()}{listed}{client.index(shared.traces, wait=True)}"
-        assert named(shared, told) <= seen
-        assert "hidden-root" not in told
-        assert "secret" not in told
+    guest.ask("sync")
+    listed = guest.ask("list")
+    assert {os.path.relpath(row["path"], shared.traces) for row in listed} == seen
+    assert guest.ask("list", shared.traces) == listed
+    assert guest.ask("explain", shared.traces)["traces"] == len(seen)
+    status = guest.ask("status")
+    (root,) = status["roots"]
+    assert (root["root"], root["traces"]) == (str(shared.traces), len(seen))
+    assert (root["indexed"] + root["growing"], root["events"]) == (len(seen), events)
+    told = f"{status}{guest.ask('ping')}{listed}{guest.ask('index', shared.traces, wait=True)}"
+    assert named(shared, told) <= seen
+    assert "hidden-root" not in told
+    assert "secret" not in told
 
 
 def test_the_owner_sees_everything_beside_guests(shared: Daemon) -> None:
@@ -151,166 +236,132 @@ def test_the_owner_sees_everything_beside_guests(shared: Daemon) -> None:
     assert len(shared.listed()) == len(TRACES)
 
 
-def test_a_path_that_one_may_not_list_answers_whoever_knows_what_is_in_it(shared: Daemon) -> None:
-    """As on disk: passing through a directory is enough to open what one can name."""
-    with as_person(BOB, shared) as client:
-        assert counted(client.aggregation(shared.traces / "unlisted" / "all.pfw")) == 64
-        assert counted(client.aggregation(shared.traces / "unlisted" / "deeper")) == 128
-        assert counted(client.aggregation(shared.traces / "unlisted")) == 0
-
-
-@pytest.mark.parametrize(
-    "path", ["closed", "closed/all.pfw", "closed/absent", "staff", "staff/all.pfw", "absent"]
-)
-def test_what_cannot_be_reached_and_what_is_not_there_get_the_same_answer(
-    shared: Daemon, path: str
-) -> None:
-    asked = str(shared.traces / path)
-    with as_person(BOB, shared) as client:
-        for ask in (client.aggregation, client.list, client.sync, client.explain, client.index):
-            with pytest.raises(NotFoundError) as raised:
-                ask(asked)
-            assert raised.value.message == f"no watched root holds {asked}"
-
-
-def test_a_root_that_one_may_not_list_is_as_one_that_nobody_watches(shared: Daemon) -> None:
-    with as_person(ALICE, shared) as client, pytest.raises(NotFoundError, match="no watched root"):
-        client.list(shared.traces.parent / "secret")
-
-
-def test_a_link_tells_nobody_where_it_leads(shared: Daemon) -> None:
+def test_a_link_tells_nobody_where_it_leads(shared: Daemon, people: People) -> None:
     link = shared.traces.parent / "link"
     link.symlink_to(shared.traces / "closed" / "all.pfw")
-    with as_person(BOB, shared) as client, pytest.raises(NotFoundError) as raised:
-        client.aggregation(link)
+    with pytest.raises(NotFoundError) as raised:
+        people[BOB].ask("aggregation", link)
     assert "closed" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    "ask",
+    ("call", "options"),
     [
-        lambda client, _: client.stop(),
-        lambda client, _: client.metrics(),
-        lambda client, _: client.debug_dump(),
-        lambda client, traces: client.compact(traces),
-        lambda client, traces: client.verify(traces),
-        lambda client, traces: client.rebuild(traces),
-        lambda client, traces: client.unwatch(traces),
-        lambda client, traces: client.index(traces, force=True),
-        lambda client, traces: client.watch(traces, exclude=["open"]),
-        lambda client, traces: client.watch(traces, follow_links=True),
+        ("stop", {}),
+        ("metrics", {}),
+        ("debug_dump", {}),
+        ("compact", {"path": True}),
+        ("verify", {"path": True}),
+        ("rebuild", {"path": True}),
+        ("unwatch", {"path": True}),
+        ("index", {"path": True, "force": True}),
+        ("watch", {"path": True, "exclude": ["open"]}),
+        ("watch", {"path": True, "follow_links": True}),
     ],
 )
 def test_what_is_the_owner_s_is_refused_and_logged(
-    shared: Daemon, ask: Callable[[Client, Path], object]
+    shared: Daemon, people: People, call: str, options: dict[str, Any]
 ) -> None:
-    with as_person(BOB, shared) as client, pytest.raises(PermissionDeniedError):
-        ask(client, shared.traces)
+    given = options | ({"path": shared.traces} if "path" in options else {})
+    with pytest.raises(PermissionDeniedError):
+        people[BOB].ask(call, **given)
     refusals = [line for line in shared.log.read_text().splitlines() if "request_refused" in line]
     assert f'"uid": {BOB.uid}' in refusals[-1]
     assert "permission-denied" in refusals[-1]
 
 
-def test_whoever_is_not_allowed_in_is_refused(shared: Daemon) -> None:
-    with pytest.raises(PermissionDeniedError), as_person(Person(12009, OUTSIDE), shared):
-        pass
-
-
-def test_guests_watch_what_they_may_list_and_unwatch_what_is_theirs(shared: Daemon) -> None:
+def test_guests_watch_what_they_may_list_and_unwatch_what_is_theirs(
+    shared: Daemon, people: People
+) -> None:
     theirs, others = shared.traces.parent / "bobs", shared.traces.parent / "alices"
     for folder, person in ((theirs, BOB), (others, ALICE)):
         folder.mkdir()
         write_trace(folder / "t.pfw", 3)
         os.chown(folder, person.uid, person.gid)
         folder.chmod(0o700)
-    with as_person(BOB, shared) as client:
-        assert client.watch(theirs).added
-        client.sync(theirs)
-        assert counted(client.aggregation(theirs)) == 3
-        with pytest.raises(DftIndexError) as raised:
-            client.watch(others)
-        assert isinstance(raised.value, NotFoundError)
-        with as_person(ALICE, shared) as alice, pytest.raises(NotFoundError):
-            alice.aggregation(theirs)
-        assert client.unwatch(theirs, purge=True).purged
+    bob = people[BOB]
+    assert bob.ask("watch", theirs)["added"]
+    bob.ask("sync", theirs)
+    assert count(bob.ask("aggregation", theirs)) == 3
+    with pytest.raises(NotFoundError):
+        bob.ask("watch", others)
+    with pytest.raises(NotFoundError):
+        people[ALICE].ask("aggregation", theirs)
+    assert bob.ask("unwatch", theirs, purge=True)["purged"]
 
 
-def test_what_comes_to_be_allowed_or_forbidden_is_so_in_the_next_answer(shared: Daemon) -> None:
-    trace = shared.traces / "open" / "alice.pfw"
-    with as_person(BOB, shared) as client:
-        before = counted(client.aggregation(shared.traces))
-        trace.chmod(0o644)
-        assert counted(client.aggregation(shared.traces)) == before + 2
-        (shared.traces / "open").chmod(0o700)
-        assert counted(client.aggregation(shared.traces)) == 0
-        (shared.traces / "open").chmod(0o755)
-        trace.chmod(0o600)
-        shared.client.sync()
-        assert counted(client.aggregation(shared.traces)) == before
+def test_what_comes_to_be_allowed_or_forbidden_is_so_in_the_next_answer(
+    shared: Daemon, people: People
+) -> None:
+    trace, bob = shared.traces / "open" / "alice.pfw", people[BOB]
+    before = count(bob.ask("aggregation", shared.traces))
+    trace.chmod(0o644)
+    assert count(bob.ask("aggregation", shared.traces)) == before + 2
+    (shared.traces / "open").chmod(0o700)
+    assert count(bob.ask("aggregation", shared.traces)) == 0
+    (shared.traces / "open").chmod(0o755)
+    trace.chmod(0o600)
+    shared.client.sync()
+    assert count(bob.ask("aggregation", shared.traces)) == before
 
 
-def test_a_file_in_the_place_of_an_indexed_one_shows_nothing_of_that(shared: Daemon) -> None:
+def test_a_file_in_the_place_of_an_indexed_one_shows_nothing_of_that(
+    shared: Daemon, people: People
+) -> None:
     """Whoever may write a directory could put a readable file where a private one was indexed."""
     place = shared.traces / "open" / "alice.pfw"
     aside = shared.traces.parent / "aside.pfw"
-    with as_person(BOB, shared) as client:
-        before = counted(client.aggregation(shared.traces))
-        place.rename(aside)
-        place.symlink_to(shared.traces / "open" / "all.pfw.gz")
-        assert counted(client.aggregation(shared.traces)) == before
-        place.unlink()
-        aside.rename(place)
+    before = count(people[BOB].ask("aggregation", shared.traces))
+    place.rename(aside)
+    place.symlink_to(shared.traces / "open" / "all.pfw.gz")
+    assert count(people[BOB].ask("aggregation", shared.traces)) == before
+    place.unlink()
+    aside.rename(place)
     shared.client.sync()
 
 
-def test_guests_are_told_of_events_of_what_they_may_read(shared: Daemon) -> None:
-    with as_person(BOB, shared) as client, client.events(shared.traces) as events:
-        for name, mode in (("tail-secret.pfw", 0o600), ("tail-open.pfw", 0o644)):
-            new = shared.traces / "open" / f".{name}"
-            write_trace(new, 1)
-            new.chmod(mode)
-            new.rename(shared.traces / "open" / name)
-        told = []
-        for event in events:
-            told.append(event)
-            if event.path.endswith("tail-open.pfw") and event.kind in ("indexed", "grew"):
-                break
-    assert not any("secret" in event.path for event in told)
+def test_guests_are_told_of_events_of_what_they_may_read(shared: Daemon, people: People) -> None:
+    bob = people[BOB]
+    bob.begin("events_until", shared.traces, "tail-open.pfw")
+    assert bob.end() is None  # it listens
+    for name, mode in (("tail-secret.pfw", 0o600), ("tail-open.pfw", 0o644)):
+        new = shared.traces / "open" / f".{name}"
+        write_trace(new, 1)
+        new.chmod(mode)
+        new.rename(shared.traces / "open" / name)
+    told = bob.end()
+    assert any(path.endswith("tail-open.pfw") for path in told)
+    assert not any("secret" in path for path in told)
     for name in ("tail-secret.pfw", "tail-open.pfw"):
         (shared.traces / "open" / name).unlink()
     shared.client.sync()
 
 
-def test_one_group_alone_gets_the_socket_and_others_cannot_connect(tmp_path: Path) -> None:
+def test_one_group_alone_gets_the_socket_and_others_cannot_connect() -> None:
+    require_other_users()
     folder = Path(tempfile.mkdtemp(prefix="dftindexd-test-"))
     folder.chmod(0o755)
     try:
         with running_daemon(folder, "--allow-group", str(GUESTS)) as daemon:
             found = daemon.socket.stat()
             assert (found.st_mode & 0o777, found.st_gid) == (0o660, GUESTS)
-            with as_person(BOB, daemon) as client:
-                assert client.ping().ready
-            with pytest.raises(DaemonUnreachableError), as_person(CAROL, daemon):
-                pass
+            with Asker(BOB, daemon.socket) as bob, Asker(CAROL, daemon.socket) as carol:
+                assert bob.ask("ping")["ready"]
+                with pytest.raises(DaemonUnreachableError):
+                    carol.ask("ping")
     finally:
         shutil.rmtree(folder)
 
 
-def test_one_guest_cannot_take_all_connections(shared: Daemon) -> None:
-    with being(BOB):
-        clients = [connect(shared.socket) for _ in range(64)]
-        try:
-            with pytest.raises(DftIndexError, match="the limit of one user"):
-                connect(shared.socket)
-            assert shared.client.ping().ready
-        finally:
-            for client in clients:
-                client.close()
+def test_one_guest_cannot_take_all_connections(shared: Daemon, people: People) -> None:
+    with Asker(BOB, shared.socket) as process:
+        with pytest.raises(BusyError, match="the limit of one user"):
+            process.ask("connect", 65)
+        assert shared.client.ping().ready
 
     def is_let_in() -> bool:
         try:
-            with as_person(BOB, shared):
-                return True
+            return bool(people[BOB].ask("connect"))
         except DftIndexError:
             return False
 

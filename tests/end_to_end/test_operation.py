@@ -75,6 +75,10 @@ def test_the_metrics_tell_what_the_daemon_did(served: tuple[Daemon, int, Path]) 
     assert found["dftindexd_request_seconds_count{request=aggregation}"] >= 1
     assert found["dftindexd_last_commit_timestamp_seconds"] > 1e9
     assert found["process_open_fds"] > 0
+    for part in ("rows", "unflushed"):
+        assert found[f"dftindexd_memory_bytes{{part={part}}}"] > 0, part
+    for part in ("answers", "blocks"):
+        assert found[f"dftindexd_memory_bytes{{part={part}}}"] >= 0, part
     assert SECRET not in text
     assert os.fspath(daemon.traces) not in text
 

@@ -14,6 +14,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from dftindexd.client import Client, connect
 from dftindexd.protocol.errors import BusyError, NotFoundError
@@ -30,11 +31,14 @@ _REQUESTS: Final = 40
 
 
 class Usage(NamedTuple):
-    """What a daemon that is at rest holds: bytes of its own memory that are not shared, and counts
-    of its descriptors, threads, tasks and processes."""
+    """What a daemon that is at rest holds: bytes of its own memory that are not shared, but for
+    those that it keeps on purpose and bounded, which its metrics tell; and counts of its
+    descriptors, but for those of tables of stores, of these, and of threads, tasks, processes."""
 
     memory: int
+    kept: int
     descriptors: int
+    tables: int
     threads: int
     tasks: int
     processes: int
@@ -44,13 +48,34 @@ def usage_of(daemon: Daemon) -> Usage:
     """Return what *daemon* holds now."""
     process = psutil.Process(daemon.process.pid)
     dump = daemon.client.debug_dump()
+    kept = _kept(daemon.client.metrics())
+    opened = [_target(link) for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir()]
+    tables = sum(target.endswith(".sst") for target in opened)
     return Usage(
-        memory=process.memory_full_info().uss,
-        descriptors=process.num_fds(),
+        memory=process.memory_full_info().uss - kept,
+        kept=kept,
+        descriptors=len(opened) - tables,
+        tables=tables,
         threads=process.num_threads(),
         tasks=int(dump.process["tasks"]),
         processes=len(process.children(recursive=True)),
     )
+
+
+def _kept(metrics: str) -> int:
+    return sum(
+        int(sample.value)
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+        if sample.name == "dftindexd_memory_bytes"
+    )
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:  # closed meanwhile
+        return ""
 
 
 class Load:

@@ -15,7 +15,7 @@ from dftindexd.index.errors import (
     StoreReadOnlyError,
 )
 from dftindexd.index.store.layout import COLUMN_FAMILIES, DEFAULT, MANIFEST
-from dftindexd.index.store.rocks import RocksStore, classified_errors
+from dftindexd.index.store.rocks import RocksStore, cached_bytes, classified_errors
 
 ROWS = 5_000
 
@@ -169,3 +169,29 @@ def test_errors_of_rocksdb_get_a_kind_and_name_the_store(text: str, kind: type[C
 def test_errors_that_are_not_of_rocksdb_pass_unchanged() -> None:
     with pytest.raises(KeyError), classified_errors("/the/store"):
         raise KeyError("x")
+
+
+def test_rows_that_are_in_no_table_yet_take_bounded_memory_and_become_tables(path: str) -> None:
+    most = 0
+    with closing(RocksStore(path)) as store:
+        for number in range(400):
+            batch = store.batch()
+            for family in COLUMN_FAMILIES:
+                batch.put(family, number.to_bytes(4, "big"), random.randbytes(8_000))
+            store.write(batch)
+            most = max(most, store.unflushed_bytes)
+        assert (8 << 20) < most < (20 << 20)
+    assert list(Path(path).glob("*.sst"))
+
+
+def test_stores_share_one_bounded_cache(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("one", "two")]
+    for path in paths:
+        filled(path)
+    before = cached_bytes()
+    with closing(RocksStore(paths[0])) as one, closing(RocksStore(paths[1])) as two:
+        sizes = []
+        for store in (one, two):
+            assert len(list(store.scan(MANIFEST))) == ROWS
+            sizes.append(cached_bytes() - before)
+    assert 0 < sizes[0] < sizes[1] < (64 << 20)
