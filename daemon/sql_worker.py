@@ -155,8 +155,11 @@ def main(descriptor: int, parent: int) -> None:
     orders = msgspec.msgpack.Decoder(SqlOrder)
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as incoming:
         daemon = _Daemon(connection, incoming)
-        # The millions of objects that lines decode to are never part of a cycle.
+        # The millions of objects that lines decode to are never part of a cycle. What was imported
+        # stays: looking through it would take as long as many a statement.
         gc.disable()
+        gc.collect()
+        gc.freeze()
         while (order := daemon.receive()) is not None:
             try:
                 _answer(daemon, orders.decode(order))

@@ -2,7 +2,7 @@
 
 The name of a partition's file is all that its freshness needs; a file appears whole under its name.
 Two processes that build the same write the same. What no answer used for long, or has no room, is
-deleted: it can always be made again. The time of last use is the file's access time.
+deleted: it can always be made again. The time of last use is the file's access time, to the hour.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ LONGEST_UNUSED: Final = 7 * 86_400.0
 
 #: A temporary file that is older than this, in seconds, is what an end by force left.
 _ABANDONED: Final = 86_400.0
+#: How exactly it is remembered when a partition was used, in nanoseconds: an hour.
+_USE_GRAIN: Final = 3_600_000_000_000
 _TEMPORARY: Final = ".new"
 _NAME: Final = re.compile(
     r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-([0-9a-f]{16})-([0-9a-f]{16})\.parquet"
@@ -95,11 +97,13 @@ class ViewFiles:
         return PartitionFolder(os.path.join(self.folder, view_set, name))
 
     def note_use(self, files: Iterable[str]) -> None:
-        """Remember that *files* were used now."""
+        """Remember that *files* were used now, where that is not known within the hour."""
+        now = time.time_ns()
         for path in files:
             with suppress(FileNotFoundError):
                 stat = os.stat(path)
-                os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
+                if not 0 <= now - stat.st_atime_ns < _USE_GRAIN:
+                    os.utime(path, ns=(now, stat.st_mtime_ns))
 
     def evict(self, keep: Iterable[str] = ()) -> None:
         """Delete what was not used for long or has no room, but nothing of *keep*."""
