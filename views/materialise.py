@@ -7,7 +7,9 @@ asking the same again finds it there and writes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +36,7 @@ from dftindexd.views.partition_files import PartitionFolder, ViewFiles
 from dftindexd.views.reading import events_of_chunks
 from dftindexd.views.schema import ViewSchema
 from dftindexd.views.sets import ASYNC_EVENTS, BLOCKS, OTEL_SPANS, THREAD_SPANS, VIEW_SETS
-from dftindexd.views.source import Selection, ViewSource
+from dftindexd.views.source import Made, Selection, ViewSource
 from dftindexd.views.spans import (
     Calls,
     async_events,
@@ -70,13 +72,17 @@ _SPANS: Final = frozenset((THREAD_SPANS.name, ASYNC_EVENTS.name, OTEL_SPANS.name
 
 
 class Views:
-    """The view sets of one selection. ``used`` are the files that were read or written."""
+    """The view sets of one selection. ``used`` are the files below ``folder`` that were read or
+    written."""
 
     def __init__(self, selection: Selection, source: ViewSource) -> None:
         self._selection = selection
         self._source = source
         self._files = ViewFiles(selection.folder)
         self._digest = selection.digest()
+        #: What names the rows of all of the selection among those of other selections.
+        self._place = _ALL if selection.whole else self._digest
+        self.folder = selection.folder
         self._blocks: pa.Table | None = None
         self._wrote = False
         self.used: list[str] = []
@@ -96,8 +102,7 @@ class Views:
         wanted = Partition(
             segments[0], segments[-1] + 1, len(segments), BLOCKS.digest, self._digest
         )
-        instance = _ALL if self._selection.whole else self._digest
-        folder = self._files.instance(BLOCKS.name, instance)
+        folder = self._files.instance(BLOCKS.name, self._place)
         existing = folder.partitions()
         path = folder.file(wanted)
         if wanted not in existing:
@@ -152,9 +157,41 @@ class Views:
                     yield BlockFacts.of_row(row)
 
     def _scan(self, segments: Sequence[int]) -> Iterator[BlockFacts]:
+        step = self._counting(FACTS.name, sum(self._chunks[segment] for segment in segments))
         for some in _parts(segments):
             for given in self._source.chunks(some):
-                yield from facts_of_segment(self._selection.root, given)
+                yield from facts_of_segment(self._selection.root, given, step)
+
+    @cached_property
+    def _chunks(self) -> dict[int, int]:
+        """How many chunks each segment has."""
+        traces = self._selection.traces
+        return {
+            segment: chunks
+            for trace in traces
+            for segment, chunks in zip(trace.segments, trace.chunks, strict=True)
+        }
+
+    def _counting(self, view: str, chunks: int) -> Callable[[], None]:
+        """Return what is to be called for each of *chunks* that are read for a view."""
+        done = count(1)
+        self._source.note(Made(view, 0, chunks))
+        return lambda: self._source.note(Made(view, next(done), chunks))
+
+    # -- the aggregation tier -----------------------------------------------------------------
+
+    def aggregated(self, name: str) -> str:
+        """Return the file with the rows of a set of the aggregation tier."""
+        key = self._source.aggregated_key(name)
+        wanted = Partition(0, 1, 0, VIEW_SETS[name].digest, key)
+        folder = self._files.instance(name, self._place)
+        existing = folder.partitions()
+        if wanted not in existing:
+            self._write(folder, wanted, self._source.table(name))
+            folder.retire(existing)
+        path = folder.file(wanted)
+        self.used.append(path)
+        return path
 
     # -- instances ----------------------------------------------------------------------------
 
@@ -170,7 +207,7 @@ class Views:
         refs = {_ref_id(row): row for row in blocks if row[counted]}
         order: Order = "insert" if name in _COUNTED else "event"
         specs = _specs(refs.values(), counted, order)
-        folder = self._files.instance(name, instance)
+        folder = self._files.instance(name, f"{self._selection.viewer}\n{instance}")
         verdict = judge(specs, folder.partitions(), schema.digest, order, ("", self._digest))
         partitions = list(verdict.fresh)
         for spec in verdict.build:
@@ -212,10 +249,11 @@ class Views:
         """Return the rows of *blocks*, and whether they depend on no other trace than their own."""
         if name not in _SPANS:
             make = log_entries if name == "log_entries" else measures
-            events = ((event, _block_of(block)) for event, block, _ in self._events(blocks))
+            read = self._events(name, blocks)
+            events = ((event, _block_of(block)) for event, block, _ in read)
             return make(events), True
         threads: dict[str, Calls] = {}
-        for event, block, trace in self._events(blocks):
+        for event, block, trace in self._events(name, blocks):
             stream = block["stream_id"]
             thread = threads.get(stream)
             if thread is None:
@@ -232,8 +270,8 @@ class Views:
             return async_events(calls, names), own
         return thread_spans(calls[0], names), own
 
-    def _events(self, blocks: Sequence[_Block]) -> Iterator[tuple[Event, _Block, int]]:
-        """Yield the events of *blocks*, each with its block and its trace's place."""
+    def _events(self, view: str, blocks: Sequence[_Block]) -> Iterator[tuple[Event, _Block, int]]:
+        """Yield the events of *blocks*, each with its block and its trace's place, for a *view*."""
         by_segment: dict[int, dict[int, dict[tuple[str, int, int], _Block]]] = defaultdict(dict)
         for block in blocks:
             chunk = by_segment[block["segment_id"]].setdefault(block["chunk"], {})
@@ -250,10 +288,12 @@ class Views:
             for segment in trace.segments
             if segment in by_segment
         ]
+        step = self._counting(view, sum(map(len, by_segment.values())))
         for some in _parts(segments):
             for given in self._source.chunks(some):
                 wanted = by_segment[given.segment]
-                for number, _, events in events_of_chunks(self._selection.root, given, wanted):
+                read = events_of_chunks(self._selection.root, given, step, wanted)
+                for number, _, events in read:
                     chunk = wanted[number]
                     for event in events:
                         key = _HHASH(event) or "", _PID(event), _TID(event)

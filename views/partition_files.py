@@ -12,16 +12,16 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dftindexd.views.freshness import Partition, to_evict
 
-__all__ = ("LONGEST_UNUSED", "MOST_BYTES", "PartitionFolder", "ViewFiles")
+__all__ = ("LONGEST_UNUSED", "MOST_BYTES", "KeptPartition", "PartitionFolder", "ViewFiles")
 
 #: The views of a store take no more room on disk than this, in bytes.
 MOST_BYTES: Final = 4 << 30
@@ -36,6 +36,17 @@ _TEMPORARY: Final = ".new"
 _NAME: Final = re.compile(
     r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-([0-9a-f]{16})-([0-9a-f]{16})\.parquet"
 )
+
+
+class KeptPartition(NamedTuple):
+    """The file of a partition: its view set, the digest of its schema, its size, and when it was
+    used last, in nanoseconds since 1970."""
+
+    path: str
+    view_set: str
+    schema: str
+    bytes: int
+    used: int
 
 
 def _file_name(partition: Partition) -> str:
@@ -95,6 +106,17 @@ class ViewFiles:
         """Return the folder of an instance of a view set, which need not exist."""
         name = hashlib.blake2b(instance.encode(), digest_size=16).hexdigest()
         return PartitionFolder(os.path.join(self.folder, view_set, name))
+
+    def kept(self) -> Iterator[KeptPartition]:
+        """Yield what is kept, of whatever version."""
+        for path in self._paths():
+            found = _NAME.fullmatch(os.path.basename(path))
+            if found is None:
+                continue
+            with suppress(FileNotFoundError):
+                stat = os.stat(path)
+                view_set = os.path.relpath(path, self.folder).partition(os.sep)[0]
+                yield KeptPartition(path, view_set, found[4], stat.st_size, stat.st_atime_ns)
 
     def note_use(self, files: Iterable[str]) -> None:
         """Remember that *files* were used now, where that is not known within the hour."""

@@ -166,6 +166,7 @@ _AGGREGATED: Final = (
     Column("offset_max", _INT, "greatest offset in the file"),
     Column("begin", TIME, "when the first of them began"),
     Column("end", TIME, "when the last of them ended"),
+    Column("time_bin", TIME, "when the bucket of time begins that their middles lie in"),
 )
 
 EVENTS: Final = ViewSchema(

@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from dftindexd.client import Client, connect
 from dftindexd.protocol.errors import (
     DaemonUnreachableError,
     DftIndexError,
+    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    QueryError,
+    RequestTimeoutError,
 )
 from tests.end_to_end.identities import (
     GROUP_OBJ,
@@ -28,7 +32,7 @@ from tests.end_to_end.identities import (
     being,
     set_acl,
 )
-from tests.end_to_end.made_traces import write_trace
+from tests.end_to_end.made_traces import event_lines, write_trace
 from tests.end_to_end.running import Daemon, counted, running_daemon, until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
@@ -145,6 +149,80 @@ def test_each_guest_gets_of_every_answer_what_they_may_read(shared: Daemon, pers
         assert "secret" not in told
 
 
+@pytest.mark.parametrize("person", [None, *SEEN], ids=["owner", "alice", "bob", "carol"])
+def test_a_statement_is_about_the_traces_that_its_peer_may_read(
+    shared: Daemon, person: Person | None
+) -> None:
+    """All traces hold the same thread, so that what is kept of it for one must not be others'."""
+    seen = {*TRACES} if person is None else SEEN[person]
+    events = sum(TRACES[name] for name in seen)
+    below = str(shared.traces)
+
+    def ask(query: str) -> list[dict[str, object]]:
+        rows = client.sql(query, below).to_pylist()
+        told.append(str(rows))
+        return rows
+
+    told: list[str] = []
+    with nullcontext(shared.client) if person is None else as_person(person, shared) as client:
+        (stream,) = ask("SELECT stream_id, nb_objects FROM streams")
+        assert stream["nb_objects"] == events
+        spans = f"view_instance('thread_spans', '{stream['stream_id']}')"
+        for _ in range(2):
+            assert ask(f"SELECT count(*) AS n FROM {spans}") == [{"n": events + 1}]
+        assert ask("SELECT sum(count) AS n FROM events") == [{"n": events}]
+        assert ask("SELECT count(*) AS n FROM log_entries") == [{"n": 0}]
+        files = [str(row["path"]) for row in ask("SELECT path FROM files")]
+        assert {os.path.relpath(path, below) for path in files} == seen
+        named_files = ask("SELECT DISTINCT file FROM blocks")
+        assert {row["file"] for row in named_files} == set(files)
+        roots = client.sql("SELECT DISTINCT root FROM blocks").to_pylist()
+        assert len(roots) == (2 if person is None else 1)
+        told.append(str(ask(f"EXPLAIN SELECT name FROM {spans}")))
+        for wrong in (f"SELECT nothing FROM {spans}", "SELECT * FROM nothing"):
+            with pytest.raises(QueryError) as raised:
+                ask(wrong)
+            told.append(str(raised.value))
+    assert named(shared, "".join(told)) <= seen
+    assert str(shared.state).lstrip("/") not in "".join(told)
+    assert ".parquet" in "".join(told)
+
+
+def test_a_name_that_only_a_hidden_trace_gives_is_not_in_a_guest_s_answer(shared: Daemon) -> None:
+    run = shared.traces / "names"
+    run.mkdir(mode=0o755)
+    (run / "told.pfw").write_bytes(event_lines(2, pid=78))
+    args = '{"name":"/secret/data","value":"00000000000000bb","hhash":"00000000000000aa"}'
+    line = f'{{"name":"FH","cat":"dftracer","type":1,"pid":79,"tid":79,"ph":4,"args":{args}}}\n'
+    (run / "named.pfw").write_text(line)
+    (run / "named.pfw").chmod(0o600)
+    shared.client.sync()
+    query = (
+        "SELECT DISTINCT filename FROM "
+        "view_instance('thread_spans', '00000000000000aa:78:1700000000000010:78') WHERE id > 0"
+    )
+    names = "SELECT DISTINCT file_name FROM events WHERE pid = 78"
+    for _ in range(2):
+        assert shared.client.sql(query, run).to_pylist() == [{"filename": "/secret/data"}]
+        assert shared.client.sql(names, run).to_pylist() == [{"file_name": "/secret/data"}]
+        with as_person(BOB, shared) as client:
+            assert client.sql(query, run).to_pylist() == [{"filename": ""}]
+            assert client.sql(names, run).to_pylist() == [{"file_name": ""}]
+    shutil.rmtree(run)
+    shared.client.sync()
+
+
+def test_guests_leave_a_place_for_the_owner_s_statement(shared: Daemon) -> None:
+    endless = "SELECT count(*) FROM generate_series(1, 1000000000000)"
+    with as_person(BOB, shared) as client, ThreadPoolExecutor() as threads:
+        late = threads.submit(client.sql, endless, seconds=2.0)
+        assert shared.client.sql("SELECT 1 AS one").to_pylist() == [{"one": 1}]
+        with pytest.raises(RequestTimeoutError):
+            late.result()
+        with pytest.raises(InvalidArgumentError, match="at most 60"):
+            client.sql("SELECT 1", seconds=61.0)
+
+
 def test_the_owner_sees_everything_beside_guests(shared: Daemon) -> None:
     assert shared.events() == sum(TRACES.values())
     assert len(shared.client.status().roots) == 2
@@ -192,6 +270,8 @@ def test_a_link_tells_nobody_where_it_leads(shared: Daemon) -> None:
         lambda client, _: client.stop(),
         lambda client, _: client.metrics(),
         lambda client, _: client.debug_dump(),
+        lambda client, traces: client.views(traces),
+        lambda client, traces: client.drop_views(traces),
         lambda client, traces: client.compact(traces),
         lambda client, traces: client.verify(traces),
         lambda client, traces: client.rebuild(traces),
