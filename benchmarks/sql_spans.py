@@ -49,12 +49,13 @@ with connect(socket, timeout=None) as client:
 
 def lines_of_calls(count: int, pid: int = 77) -> Iterator[str]:
     """Yield *count* lines of calls of one thread, in the order in which they ended."""
-    time, number = _BEGIN_US, 1
+    # No two threads do the same at the same time.
+    time, number = _BEGIN_US + 7919 * pid, 1
     for step in range(0, count, _CALLS_INSIDE + 1):
         begin = time
         for nth in range(min(_CALLS_INSIDE, count - step - 1)):
-            name, duration = _INNER[(step + nth) % len(_INNER)], 3 + (step * 7 + nth * 13) % 97
-            file, moved = f"{(step + nth) % _FILES:016x}", 512 << (step % 8)
+            name, duration = _INNER[(step + nth) % len(_INNER)], 3 + (step * 7 + nth * pid) % 97
+            file, moved = f"{(step + nth * pid) % _FILES:016x}", 500 << (step // 10 % 8)
             yield (
                 f'{{"id":{number},"name":"{name}","cat":"POSIX","pid":{pid},"tid":{pid},'
                 f'"ts":{time},"dur":{duration},"ph":1,"type":3,"args":{{"hhash":'

@@ -21,6 +21,7 @@ from dftindexd.index.query.hash_names import DirectoryHashes, HashKind
 from dftindexd.index.query.source import RowSource, segment_rows
 from dftindexd.index.store.layout import CHECKPOINTS
 from dftindexd.index.tiers.checkpoints import decode_checkpoints
+from dftindexd.views.problems import Problem, problems_of
 
 __all__ = (
     "HashRef",
@@ -50,7 +51,7 @@ class ResolvedName(NamedTuple):
 class SelectedTrace(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A trace that an answer is of. ``path`` is relative to the root, ``name`` that for people;
     ``written`` is when its newest text was written, in nanoseconds; ``chunks`` are how many each
-    segment has."""
+    segment has, ``problems`` what of it cannot be read."""
 
     path: bytes
     name: str
@@ -58,6 +59,7 @@ class SelectedTrace(msgspec.Struct, frozen=True, array_like=True, gc=False):
     written: int
     segments: tuple[int, ...]
     chunks: tuple[int, ...]
+    problems: tuple[Problem, ...] = ()
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +133,7 @@ def selected(records: Iterable[TraceRecord], display_of: str) -> list[SelectedTr
             record.stamp.mtime_ns,
             tuple(segment.segment_id for segment in record.segments),
             tuple(segment.chunks for segment in record.segments),
+            problems_of(record),
         )
         for record in records
     ]
