@@ -29,6 +29,8 @@ BENCHMARKS = {
     "loop_lag": ("loop_lag",),
     "visible": ("visible",),
     "burst": ("burst",),
+    "sql_spans": ("sql_spans",),
+    "questions": ("questions",),
 }
 PAGE = REPOSITORY / "docs" / "performance.md"
 

@@ -18,6 +18,12 @@ from dftindexd.protocol.requests import (
     ReadRequest,
     SqlRequest,
 )
+from dftindexd.protocol.view_requests import (
+    ViewsDropRequest,
+    ViewsDropResult,
+    ViewsRequest,
+    ViewStatus,
+)
 
 if TYPE_CHECKING:
     from dftindexd.client.async_client import AnswerStream, AnyPath, Timeout
@@ -65,6 +71,22 @@ class AsyncReading(ABC):
         """
         request = sql_request(query, path, begin=begin, end=end, rows=rows, seconds=seconds)
         return await self.fetch(request, timeout=timeout)
+
+    async def views(
+        self, path: AnyPath | None = None, *, timeout: Timeout = UNSET
+    ) -> tuple[ViewStatus, ...]:
+        """Return what is kept of each view set of the root that holds a directory, or of all
+        roots."""
+        below = None if path is None else os.fspath(path)
+        return (await self.request(ViewsRequest(path=below), timeout=timeout)).views
+
+    async def drop_views(
+        self, path: AnyPath | None = None, *, timeout: Timeout = UNSET
+    ) -> ViewsDropResult:
+        """Delete what is kept of the views of the root that holds a directory, or of all roots; it
+        is made again when it is asked for."""
+        below = None if path is None else os.fspath(path)
+        return await self.request(ViewsDropRequest(path=below), timeout=timeout)
 
     def read(
         self,
@@ -142,10 +164,19 @@ def sql_request(
     end: int | None,
     rows: int,
     seconds: float,
+    ticket: str = "",
 ) -> SqlRequest:
     """Return the request for a statement."""
     below = None if path is None else os.fspath(path)
-    return SqlRequest(query=query, path=below, begin=begin, end=end, rows=rows, seconds=seconds)
+    return SqlRequest(
+        query=query,
+        path=below,
+        begin=begin,
+        end=end,
+        rows=rows,
+        seconds=seconds,
+        ticket=ticket,
+    )
 
 
 class BlockingReading(ABC):
@@ -177,6 +208,20 @@ class BlockingReading(ABC):
         roots; see `AsyncClient`."""
         request = sql_request(query, path, begin=begin, end=end, rows=rows, seconds=seconds)
         return self.fetch(request, timeout=timeout)
+
+    def views(
+        self, path: AnyPath | None = None, *, timeout: Timeout = UNSET
+    ) -> tuple[ViewStatus, ...]:
+        """Return what is kept of each view set; see `AsyncClient`."""
+        below = None if path is None else os.fspath(path)
+        return self.request(ViewsRequest(path=below), timeout=timeout).views
+
+    def drop_views(
+        self, path: AnyPath | None = None, *, timeout: Timeout = UNSET
+    ) -> ViewsDropResult:
+        """Delete what is kept of the views; see `AsyncClient`."""
+        below = None if path is None else os.fspath(path)
+        return self.request(ViewsDropRequest(path=below), timeout=timeout)
 
     def read(
         self,

@@ -17,13 +17,14 @@ from dftindexd.daemon.peer import Peer
 from dftindexd.protocol.errors import PermissionDeniedError
 from dftindexd.protocol.index_requests import IndexBuildRequest
 from dftindexd.protocol.operation_requests import DebugDumpRequest, MetricsRequest
-from dftindexd.protocol.requests import IndexRequest, SqlRequest, StopRequest, WatchRequest
+from dftindexd.protocol.requests import IndexRequest, StopRequest, WatchRequest
 from dftindexd.protocol.upkeep_requests import (
     BackupRequest,
     CompactRequest,
     RebuildRequest,
     VerifyRequest,
 )
+from dftindexd.protocol.view_requests import ViewsDropRequest, ViewsRequest
 
 __all__ = ("Admission", "require_permission")
 
@@ -33,10 +34,10 @@ _OWNERS: Final = (
     DebugDumpRequest,
     MetricsRequest,
     RebuildRequest,
-    # Its views are kept for all who ask, and made of traces that a guest may not see.
-    SqlRequest,
     StopRequest,
     VerifyRequest,
+    ViewsDropRequest,
+    ViewsRequest,
 )
 
 

@@ -43,6 +43,7 @@ from dftindexd.daemon.tables import (
     trace_problems,
 )
 from dftindexd.daemon.tail import tail
+from dftindexd.daemon.view_answers import ViewAnswers
 from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
 from dftindexd.protocol.codec import request_tag
@@ -97,6 +98,7 @@ from dftindexd.protocol.upkeep_requests import (
     RebuildRequest,
     VerifyRequest,
 )
+from dftindexd.protocol.view_requests import SqlProgressRequest, ViewsDropRequest, ViewsRequest
 
 __all__ = ("DaemonService",)
 
@@ -126,6 +128,7 @@ class DaemonService:
         self._indexes = IndexAnswers(engine, cache)
         self._events = EventAnswers(engine)
         self._sql = SqlAnswers(engine, cache)
+        self._views = ViewAnswers(engine)
         self._maintenance = Maintenance(engine)
         self._gate = Gate(engine, admission)
         self._clients: Callable[[], dict[str, int]] = dict
@@ -169,8 +172,10 @@ class DaemonService:
                 return await self._told(request, sight)
             case IndexRequest() | WaitRequest() | SyncRequest():
                 return await self._attend(request, sight)
-            case AggregationRequest() | ReadRequest() | ExplainRequest() | SqlRequest():
+            case AggregationRequest() | ReadRequest() | ExplainRequest():
                 return await self._ask_index(request, sight)
+            case SqlRequest() | SqlProgressRequest() | ViewsRequest() | ViewsDropRequest():
+                return await self._ask_views(request, sight)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
             case (
@@ -360,16 +365,25 @@ class DaemonService:
 
     async def _ask_index(
         self,
-        request: AggregationRequest | ReadRequest | ExplainRequest | SqlRequest,
+        request: AggregationRequest | ReadRequest | ExplainRequest,
         sight: Sight,
     ) -> ArrowAnswer | msgspec.Struct:
-        if isinstance(request, SqlRequest):
-            return await self._sql.answer(request)
         if not isinstance(request, AggregationRequest):
             return await self._events.handle(request, sight)
         path = request_path(request.path)
         root = self._engine.root_of(path)
         return await self._aggregations.answer(root, path, request, sight)
+
+    async def _ask_views(
+        self,
+        request: SqlRequest | SqlProgressRequest | ViewsRequest | ViewsDropRequest,
+        sight: Sight,
+    ) -> ArrowAnswer | msgspec.Struct:
+        if isinstance(request, SqlRequest):
+            return await self._sql.answer(request, sight)
+        if isinstance(request, SqlProgressRequest):
+            return self._sql.progress(request, sight)
+        return await self._views.handle(request)
 
 
 def _settings(request: WatchRequest) -> WatchSettings | None:

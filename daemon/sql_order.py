@@ -1,8 +1,9 @@
 """What the daemon and its processes for SQL tell each other.
 
 In comes an order; the process asks for what it needs of stores, any number of times, and is given
-it; then come the schema of the answer and its batches, each an Arrow IPC message, and an end or an
-error. Frames are those of the readers of events.
+it; meanwhile it tells how far the making of views is; then come the schema of the answer and its
+batches, each an Arrow IPC message, and an end or an error. Frames are those of the readers of
+events.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import msgspec
 
 from dftindexd.views.source import HashRef, Selection
 
-__all__ = ("GIVEN", "NEED", "SCHEMA", "SqlNeed", "SqlOrder", "SqlRoot")
+__all__ = ("GIVEN", "MADE", "NEED", "SCHEMA", "SqlNeed", "SqlOrder", "SqlRoot")
 
 NEED: Final = b"N"
 GIVEN: Final = b"G"
 SCHEMA: Final = b"S"
+MADE: Final = b"M"
 
 
 class SqlRoot(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,10 +42,12 @@ class SqlOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SqlNeed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is needed of the *root*-th root: the chunks of segments, what hashes stand for, or a
-    table. Chunks and names are given as MessagePack, a table as an Arrow stream."""
+    """What is needed of the *root*-th root: the chunks of segments, what hashes stand for, the key
+    of a set of the aggregation tier, or a table. Chunks and names are given as MessagePack, a key
+    as text, a table as an Arrow stream."""
 
     root: int
     segments: tuple[int, ...] | None = None
     hashes: tuple[HashRef, ...] | None = None
+    key_of: str = ""
     table: str = ""

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
 
@@ -20,11 +21,11 @@ import pyarrow as pa
 
 from dftindexd.actors.child_process import die_with_parent
 from dftindexd.actors.read_order import BATCH, END, ERROR, READ_FRAME, ReadFailure
-from dftindexd.daemon.sql_order import NEED, SCHEMA, SqlNeed, SqlOrder
+from dftindexd.daemon.sql_order import MADE, NEED, SCHEMA, SqlNeed, SqlOrder
 from dftindexd.index.errors import CoreError, TraceChangedError
 from dftindexd.views.materialise import Views
 from dftindexd.views.session import Session, TimeRange
-from dftindexd.views.source import HashRef, ResolvedName, SegmentChunks
+from dftindexd.views.source import HashRef, Made, ResolvedName, SegmentChunks
 
 __all__ = ("main",)
 
@@ -34,6 +35,9 @@ _MEMORY_BYTES: Final = 4 << 30
 
 #: So many rows are sent together, if there are as many.
 _BATCH_ROWS: Final = 8192
+
+#: How often it is told how far the making of a view is, in seconds.
+_TELLING_SECONDS: Final = 0.1
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -71,6 +75,7 @@ class _RootSource:
     def __init__(self, daemon: _Daemon, at: int, order: SqlOrder) -> None:
         self._daemon = daemon
         self._at = at
+        self._tell_at = 0.0
         self.name = order.roots[at].name
         self.views = Views(order.roots[at].selection, self)
 
@@ -83,6 +88,15 @@ class _RootSource:
             return []
         given = self._daemon.ask(SqlNeed(root=self._at, hashes=tuple(hashes)))
         return msgspec.msgpack.decode(given, type=list[ResolvedName])
+
+    def aggregated_key(self, name: str) -> str:
+        return self._daemon.ask(SqlNeed(root=self._at, key_of=name)).decode()
+
+    def note(self, made: Made) -> None:
+        now = time.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + _TELLING_SECONDS
+            self._daemon.send(MADE, _encode(made))
 
     def table(self, name: str) -> pa.Table:
         given = self._daemon.ask(SqlNeed(root=self._at, table=name))
@@ -155,8 +169,11 @@ def main(descriptor: int, parent: int) -> None:
     orders = msgspec.msgpack.Decoder(SqlOrder)
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as incoming:
         daemon = _Daemon(connection, incoming)
-        # The millions of objects that lines decode to are never part of a cycle.
+        # The millions of objects that lines decode to are never part of a cycle. What was imported
+        # stays: looking through it would take as long as many a statement.
         gc.disable()
+        gc.collect()
+        gc.freeze()
         while (order := daemon.receive()) is not None:
             try:
                 _answer(daemon, orders.decode(order))

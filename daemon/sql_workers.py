@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dftindexd.actors.framed_process import FramedProcess
 from dftindexd.actors.read_order import BATCH, END, ERROR, ORDER, ReadFailure
-from dftindexd.daemon.sql_order import GIVEN, NEED, SCHEMA, SqlNeed, SqlOrder
+from dftindexd.daemon.sql_order import GIVEN, MADE, NEED, SCHEMA, SqlNeed, SqlOrder
 from dftindexd.index.errors import (
     BusyReadersError,
     CoreError,
@@ -27,6 +27,7 @@ from dftindexd.index.errors import (
     TraceGoneError,
 )
 from dftindexd.protocol.errors import RequestTimeoutError
+from dftindexd.views.source import Made
 
 __all__ = ("MOST_STATEMENTS", "SqlRun", "SqlWorkers")
 
@@ -34,6 +35,8 @@ T = TypeVar("T")
 
 #: How many statements run at once: each takes a process and its memory.
 MOST_STATEMENTS: Final = 2
+#: How many of them may be of guests, together.
+_OF_GUESTS: Final = MOST_STATEMENTS - 1
 _PATIENCE_SECONDS: Final = 10.0
 _KINDS: Final[dict[str, type[CoreError]]] = {
     kind.__name__: kind
@@ -45,6 +48,7 @@ _KINDS: Final[dict[str, type[CoreError]]] = {
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_need: Final = msgspec.msgpack.Decoder(SqlNeed).decode
+_decode_made: Final = msgspec.msgpack.Decoder(Made).decode
 _decode_failure: Final = msgspec.msgpack.Decoder(ReadFailure).decode
 
 
@@ -54,23 +58,28 @@ class SqlWorkers:
 
     def __init__(self, most: int = MOST_STATEMENTS, patience: float = _PATIENCE_SECONDS) -> None:
         self._limit = anyio.CapacityLimiter(most)
+        self._guests = anyio.CapacityLimiter(_OF_GUESTS)
         self._patience = patience
         self._idle: list[FramedProcess] = []
 
-    async def begin(self, seconds: float) -> SqlRun:
-        """Return a process for one statement, which may take so many *seconds* from now on.
+    async def begin(self, seconds: float, *, guest: bool = False) -> SqlRun:
+        """Return a process for one statement, which may take so many *seconds* from now on; those
+        of guests leave one place to the owner.
 
         :raises BusyReadersError: all processes are taken, and stay so.
         """
+        limits = (self._guests, self._limit) if guest else (self._limit,)
         run = SqlRun(self, seconds)
         with anyio.move_on_after(self._patience):
-            await self._limit.acquire_on_behalf_of(run)
             try:
+                for limit in limits:
+                    await limit.acquire_on_behalf_of(run)
+                    run.held.append(limit)
                 run.process = await self._idle_process() or FramedProcess(
                     "dftindexd.daemon.sql_worker"
                 )
             except BaseException:
-                self._limit.release_on_behalf_of(run)
+                run.let_go()
                 raise
             return run
         raise BusyReadersError(
@@ -94,7 +103,7 @@ class SqlWorkers:
             else:
                 await process.kill()
         finally:
-            self._limit.release_on_behalf_of(run)
+            run.let_go()
 
     async def close(self) -> None:
         """End the processes that are kept; nobody asks any more."""
@@ -103,10 +112,13 @@ class SqlWorkers:
 
 
 class SqlRun:
-    """One statement and its process. It has to be left, and may be more than once."""
+    """One statement and its process. It has to be left, and may be more than once. ``made`` is how
+    far the view is that is made for it, or was last."""
 
     def __init__(self, workers: SqlWorkers, seconds: float) -> None:
         self.process: FramedProcess | None = None
+        self.made: Made | None = None
+        self.held: list[anyio.CapacityLimiter] = []
         self._workers = workers
         self._seconds = seconds
         self._deadline = anyio.current_time() + seconds
@@ -127,6 +139,9 @@ class SqlRun:
         :raises RequestTimeoutError: it ran too long.
         """
         kind, payload = await self._receive()
+        while kind == MADE:
+            self.made = _decode_made(payload)
+            kind, payload = await self._receive()
         if kind == NEED:
             return _decode_need(payload)
         if kind == SCHEMA:
@@ -146,6 +161,11 @@ class SqlRun:
             self._whole = True
             return None
         raise CoreError(f"a process for SQL sent a frame of kind {kind!r}")
+
+    def let_go(self) -> None:
+        """Give up the places that are held for it."""
+        while self.held:
+            self.held.pop().release_on_behalf_of(self)
 
     async def leave(self) -> None:
         """Give the process back."""

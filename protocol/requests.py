@@ -29,6 +29,11 @@ from dftindexd.protocol.upkeep_requests import (
     RebuildRequest,
     VerifyRequest,
 )
+from dftindexd.protocol.view_requests import (
+    SqlProgressRequest,
+    ViewsDropRequest,
+    ViewsRequest,
+)
 
 __all__ = (
     "AggregationKind",
@@ -356,7 +361,8 @@ class SqlRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="sql"):
     all roots, then with a column ``root``.
 
     *begin* and *end*, in nanoseconds since 1970, leave out rows of other times. More than *rows*
-    rows, or more than *seconds* until the last of them is taken, are an error.
+    rows, or more than *seconds* until the last of them is taken, are an error. *ticket* is what the
+    client calls the statement when it asks how far it is.
     """
 
     query: str
@@ -365,6 +371,7 @@ class SqlRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="sql"):
     end: int | None = None
     rows: int = 1_000_000
     seconds: float = 60.0
+    ticket: str = ""
 
 
 class TailRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="tail"):
@@ -414,6 +421,9 @@ AnyRequest: TypeAlias = (
     | IndexPlansRequest
     | IndexStatisticsRequest
     | SqlRequest
+    | SqlProgressRequest
+    | ViewsRequest
+    | ViewsDropRequest
     | TailRequest
     | MetricsRequest
     | DebugDumpRequest

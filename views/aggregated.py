@@ -27,11 +27,13 @@ AGGREGATED: Final[dict[AggregatedSet, Part]] = {
 
 #: What only makes sense beside the question of an analyzer.
 _LEFT_OUT: Final = frozenset(("acc_pat", "time_range"))
+#: With it ``time_range`` is the bucket's begin, in microseconds from the origin.
+_BY_MICROSECOND: Final = AnalyzerQuery(time_granularity=1e-6)
 
 
 def aggregated_table(source: RowSource, prepared: PreparedRows, name: AggregatedSet) -> pa.Table:
     """Return one of the sets, for the records of *prepared*."""
-    table = analyzer_part(source, prepared, AGGREGATED[name], AnalyzerQuery())
+    table = analyzer_part(source, prepared, AGGREGATED[name], _BY_MICROSECOND)
     if name == "system":
         begin = table["time_bucket"].cast(pa.int64())
         times = {"begin": begin, "end": pc.add(begin, prepared.tier.interval_us)}
@@ -39,6 +41,7 @@ def aggregated_table(source: RowSource, prepared: PreparedRows, name: Aggregated
     else:
         origin = origin_of(prepared.records)
         times = {
+            "time_bin": pc.add(table["time_range"].cast(pa.int64()), origin),
             "begin": pc.add(table["time_start"].cast(pa.int64()), origin),
             "end": pc.add(table["time_end"].cast(pa.int64()), origin),
         }

@@ -6,7 +6,7 @@ on its chunk alone, so that it stays true for as long as its segment does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -107,9 +107,12 @@ def is_log(event: Event, phase: str | None) -> bool:
     return record.get("cat") == "dftracer" and record.get("name") in ("start", "end")
 
 
-def facts_of_segment(root: bytes, given: SegmentChunks) -> Iterator[BlockFacts]:
-    """Yield the facts of all chunks of a segment; its trace is read once."""
-    for number, place, events in events_of_chunks(root, given):
+def facts_of_segment(
+    root: bytes, given: SegmentChunks, step: Callable[[], None]
+) -> Iterator[BlockFacts]:
+    """Yield the facts of all chunks of a segment; its trace is read once. *step* is called when a
+    chunk is done."""
+    for number, place, events in events_of_chunks(root, given, step):
         found: dict[tuple[str, int, int], BlockFacts] = {}
         for event in events:
             if "ph" not in event.record:

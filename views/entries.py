@@ -9,13 +9,17 @@ import pyarrow as pa
 
 from dftindexd.index.query.event_fields import ARGUMENT_FIELDS, Event, read_arguments
 from dftindexd.views.block_facts import is_log, read_field
+from dftindexd.views.problems import Problem
 from dftindexd.views.schema import nanoseconds
 from dftindexd.views.sets import LOG_ENTRIES, MEASURES
 
-__all__ = ("LOG_STATS_SQL", "BlockOf", "log_entries", "measures")
+__all__ = ("LOG_STATS_SQL", "BlockOf", "log_entries", "measures", "problem_entries")
 
 #: The levels of log entries, as micromegas numbers them.
+_ERROR: Final = 2
 _INFORMATION: Final = 4
+#: The category of what we say ourselves of a trace.
+_OWN: Final = "dftindexd"
 
 #: How the set follows from the table ``log_entries``.
 LOG_STATS_SQL: Final = """
@@ -64,6 +68,25 @@ def _log_rows(events: Iterable[tuple[Event, BlockOf]]) -> Iterator[tuple[Any, ..
             name,
             event.line,
         )
+
+
+def problem_entries(found: Iterable[tuple[Problem, BlockOf]]) -> pa.Table:
+    """Return the log entries of what cannot be read, each with the block it lies in or after."""
+    return LOG_ENTRIES.rows(
+        (
+            block.process,
+            block.stream,
+            block.id,
+            block.written,
+            nanoseconds(block.start),
+            _ERROR,
+            _OWN,
+            problem.text,
+            problem.name,
+            problem.line,
+        )
+        for problem, block in found
+    )
 
 
 def measures(events: Iterable[tuple[Event, BlockOf]]) -> pa.Table:

@@ -7,7 +7,9 @@ asking the same again finds it there and writes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +21,7 @@ from dftindexd.index.errors import NotWatchedError, QueryError
 from dftindexd.index.query.event_fields import Event
 from dftindexd.views.block_facts import FACTS, BlockFacts, facts_of_segment, read_field
 from dftindexd.views.directory import blocks_table
-from dftindexd.views.entries import BlockOf, log_entries, measures
+from dftindexd.views.entries import BlockOf, log_entries, measures, problem_entries
 from dftindexd.views.freshness import (
     SLICE,
     BlockRef,
@@ -30,11 +32,21 @@ from dftindexd.views.freshness import (
     by_insert_order,
     judge,
 )
+from dftindexd.views.net_spans import net_spans
 from dftindexd.views.partition_files import PartitionFolder, ViewFiles
+from dftindexd.views.problems import Problem
 from dftindexd.views.reading import events_of_chunks
 from dftindexd.views.schema import ViewSchema
-from dftindexd.views.sets import ASYNC_EVENTS, BLOCKS, OTEL_SPANS, THREAD_SPANS, VIEW_SETS
-from dftindexd.views.source import Selection, ViewSource
+from dftindexd.views.sets import (
+    ASYNC_EVENTS,
+    BLOCKS,
+    LOG_ENTRIES,
+    NET_SPANS,
+    OTEL_SPANS,
+    THREAD_SPANS,
+    VIEW_SETS,
+)
+from dftindexd.views.source import Made, Selection, ViewSource
 from dftindexd.views.spans import (
     Calls,
     async_events,
@@ -63,20 +75,24 @@ _Block = dict[str, Any]
 _COUNTED: Final = {"log_entries": "nb_logs", "measures": "nb_counters"}
 _NEEDED: Final = (
     *("block_id", "stream_id", "process_id", "begin_ticks", "end_ticks", "insert_time"),
-    *("nb_calls", "nb_counters", "nb_logs", "segment_id", "chunk", "host_hashes"),
+    *("nb_calls", "nb_counters", "nb_logs", "segment_id", "chunk", "host_hashes", "first_line"),
     *("streams.tid", "streams.thread_name", "processes.pid", "processes.start_ticks"),
 )
-_SPANS: Final = frozenset((THREAD_SPANS.name, ASYNC_EVENTS.name, OTEL_SPANS.name))
+_SPANS: Final = frozenset((THREAD_SPANS.name, ASYNC_EVENTS.name, NET_SPANS.name, OTEL_SPANS.name))
 
 
 class Views:
-    """The view sets of one selection. ``used`` are the files that were read or written."""
+    """The view sets of one selection. ``used`` are the files below ``folder`` that were read or
+    written."""
 
     def __init__(self, selection: Selection, source: ViewSource) -> None:
         self._selection = selection
         self._source = source
         self._files = ViewFiles(selection.folder)
         self._digest = selection.digest()
+        #: What names the rows of all of the selection among those of other selections.
+        self._place = _ALL if selection.whole else self._digest
+        self.folder = selection.folder
         self._blocks: pa.Table | None = None
         self._wrote = False
         self.used: list[str] = []
@@ -96,8 +112,7 @@ class Views:
         wanted = Partition(
             segments[0], segments[-1] + 1, len(segments), BLOCKS.digest, self._digest
         )
-        instance = _ALL if self._selection.whole else self._digest
-        folder = self._files.instance(BLOCKS.name, instance)
+        folder = self._files.instance(BLOCKS.name, self._place)
         existing = folder.partitions()
         path = folder.file(wanted)
         if wanted not in existing:
@@ -152,9 +167,47 @@ class Views:
                     yield BlockFacts.of_row(row)
 
     def _scan(self, segments: Sequence[int]) -> Iterator[BlockFacts]:
+        step = self._counting(FACTS.name, sum(self._chunks[segment] for segment in segments))
         for some in _parts(segments):
             for given in self._source.chunks(some):
-                yield from facts_of_segment(self._selection.root, given)
+                yield from facts_of_segment(self._selection.root, given, step)
+
+    @cached_property
+    def _chunks(self) -> dict[int, int]:
+        """How many chunks each segment has."""
+        traces = self._selection.traces
+        return {
+            segment: chunks
+            for trace in traces
+            for segment, chunks in zip(trace.segments, trace.chunks, strict=True)
+        }
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        """The place among the traces of that which has a segment."""
+        traces = enumerate(self._selection.traces)
+        return {segment: at for at, trace in traces for segment in trace.segments}
+
+    def _counting(self, view: str, chunks: int) -> Callable[[], None]:
+        """Return what is to be called for each of *chunks* that are read for a view."""
+        done = count(1)
+        self._source.note(Made(view, 0, chunks))
+        return lambda: self._source.note(Made(view, next(done), chunks))
+
+    # -- the aggregation tier -----------------------------------------------------------------
+
+    def aggregated(self, name: str) -> str:
+        """Return the file with the rows of a set of the aggregation tier."""
+        key = self._source.aggregated_key(name)
+        wanted = Partition(0, 1, 0, VIEW_SETS[name].digest, key)
+        folder = self._files.instance(name, self._place)
+        existing = folder.partitions()
+        if wanted not in existing:
+            self._write(folder, wanted, self._source.table(name))
+            folder.retire(existing)
+        path = folder.file(wanted)
+        self.used.append(path)
+        return path
 
     # -- instances ----------------------------------------------------------------------------
 
@@ -170,7 +223,10 @@ class Views:
         refs = {_ref_id(row): row for row in blocks if row[counted]}
         order: Order = "insert" if name in _COUNTED else "event"
         specs = _specs(refs.values(), counted, order)
-        folder = self._files.instance(name, instance)
+        if name == NET_SPANS.name and specs:
+            # What a connection moved is counted over all of it.
+            specs = [Spec(tuple(block for spec in specs for block in spec.blocks))]
+        folder = self._files.instance(name, f"{self._selection.viewer}\n{instance}")
         verdict = judge(specs, folder.partitions(), schema.digest, order, ("", self._digest))
         partitions = list(verdict.fresh)
         for spec in verdict.build:
@@ -183,7 +239,32 @@ class Views:
         folder.retire(one for one in verdict.retire if one not in partitions)
         files = [folder.file(one) for one in sorted(partitions)]
         self.used += files
+        if schema is LOG_ENTRIES:
+            return files, self._problems(instance)
         return files, _first_rows(schema, list(refs.values()))
+
+    def _problems(self, instance: str) -> pa.Table:
+        """Return the log entries of what cannot be read, which records say. They belong to the
+        thread that a trace begins with, at or after the block before them."""
+        traces = self._selection.traces
+        of_trace: dict[int, list[_Block]] = {
+            at: [] for at, trace in enumerate(traces) if trace.problems
+        }
+        for block in _rows_of(self.blocks()) if of_trace else ():
+            at = self._places[block["segment_id"]]
+            if at in of_trace:
+                of_trace[at].append(block)
+        found: list[tuple[Problem, BlockOf]] = []
+        for at, blocks in of_trace.items():
+            own = [one for one in blocks if one["stream_id"] == blocks[0]["stream_id"]]
+            if instance != GLOBAL and not (own and own[0]["process_id"] == instance):
+                continue
+            for problem in traces[at].problems:
+                before = [block for block in own if block["first_line"] <= problem.line]
+                written = traces[at].written
+                nowhere = BlockOf("", "", "", written, written // 1000)
+                found.append((problem, _block_of((before or own)[-1]) if own else nowhere))
+        return problem_entries(found)
 
     def finish(self) -> None:
         """Note what was used; where anything was written, make room."""
@@ -212,10 +293,11 @@ class Views:
         """Return the rows of *blocks*, and whether they depend on no other trace than their own."""
         if name not in _SPANS:
             make = log_entries if name == "log_entries" else measures
-            events = ((event, _block_of(block)) for event, block, _ in self._events(blocks))
+            read = self._events(name, blocks)
+            events = ((event, _block_of(block)) for event, block, _ in read)
             return make(events), True
         threads: dict[str, Calls] = {}
-        for event, block, trace in self._events(blocks):
+        for event, block, trace in self._events(name, blocks):
             stream = block["stream_id"]
             thread = threads.get(stream)
             if thread is None:
@@ -230,36 +312,35 @@ class Views:
         own = all(one.own for one in resolved)
         if name == ASYNC_EVENTS.name:
             return async_events(calls, names), own
+        if name == NET_SPANS.name:
+            return net_spans(instance, calls, names), own
         return thread_spans(calls[0], names), own
 
-    def _events(self, blocks: Sequence[_Block]) -> Iterator[tuple[Event, _Block, int]]:
-        """Yield the events of *blocks*, each with its block and its trace's place."""
+    def _events(self, view: str, blocks: Sequence[_Block]) -> Iterator[tuple[Event, _Block, int]]:
+        """Yield the events of *blocks*, each with its block and its trace's place, for a *view*."""
         by_segment: dict[int, dict[int, dict[tuple[str, int, int], _Block]]] = defaultdict(dict)
         for block in blocks:
             chunk = by_segment[block["segment_id"]].setdefault(block["chunk"], {})
             for hhash in block["host_hashes"]:
                 chunk[hhash, block["processes.pid"], block["streams.tid"]] = block
-        place = {
-            segment: at
-            for at, trace in enumerate(self._selection.traces)
-            for segment in trace.segments
-        }
         segments = [
             segment
             for trace in self._selection.traces
             for segment in trace.segments
             if segment in by_segment
         ]
+        step = self._counting(view, sum(map(len, by_segment.values())))
         for some in _parts(segments):
             for given in self._source.chunks(some):
                 wanted = by_segment[given.segment]
-                for number, _, events in events_of_chunks(self._selection.root, given, wanted):
+                read = events_of_chunks(self._selection.root, given, step, wanted)
+                for number, _, events in read:
                     chunk = wanted[number]
                     for event in events:
                         key = _HHASH(event) or "", _PID(event), _TID(event)
                         found = chunk.get(key)
                         if found is not None:
-                            yield event, found, place[given.segment]
+                            yield event, found, self._places[given.segment]
 
 
 def _known(name: str, instance: str) -> ViewSchema:

@@ -2,7 +2,7 @@
 
 The name of a partition's file is all that its freshness needs; a file appears whole under its name.
 Two processes that build the same write the same. What no answer used for long, or has no room, is
-deleted: it can always be made again. The time of last use is the file's access time.
+deleted: it can always be made again. The time of last use is the file's access time, to the hour.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dftindexd.views.freshness import Partition, to_evict
 
-__all__ = ("LONGEST_UNUSED", "MOST_BYTES", "PartitionFolder", "ViewFiles")
+__all__ = ("LONGEST_UNUSED", "MOST_BYTES", "KeptPartition", "PartitionFolder", "ViewFiles")
 
 #: The views of a store take no more room on disk than this, in bytes.
 MOST_BYTES: Final = 4 << 30
@@ -30,10 +30,23 @@ LONGEST_UNUSED: Final = 7 * 86_400.0
 
 #: A temporary file that is older than this, in seconds, is what an end by force left.
 _ABANDONED: Final = 86_400.0
+#: How exactly it is remembered when a partition was used, in nanoseconds: an hour.
+_USE_GRAIN: Final = 3_600_000_000_000
 _TEMPORARY: Final = ".new"
 _NAME: Final = re.compile(
     r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-([0-9a-f]{16})-([0-9a-f]{16})\.parquet"
 )
+
+
+class KeptPartition(NamedTuple):
+    """The file of a partition: its view set, the digest of its schema, its size, and when it was
+    used last, in nanoseconds since 1970."""
+
+    path: str
+    view_set: str
+    schema: str
+    bytes: int
+    used: int
 
 
 def _file_name(partition: Partition) -> str:
@@ -94,12 +107,25 @@ class ViewFiles:
         name = hashlib.blake2b(instance.encode(), digest_size=16).hexdigest()
         return PartitionFolder(os.path.join(self.folder, view_set, name))
 
+    def kept(self) -> Iterator[KeptPartition]:
+        """Yield what is kept, of whatever version."""
+        for path in self._paths():
+            found = _NAME.fullmatch(os.path.basename(path))
+            if found is None:
+                continue
+            with suppress(FileNotFoundError):
+                stat = os.stat(path)
+                view_set = os.path.relpath(path, self.folder).partition(os.sep)[0]
+                yield KeptPartition(path, view_set, found[4], stat.st_size, stat.st_atime_ns)
+
     def note_use(self, files: Iterable[str]) -> None:
-        """Remember that *files* were used now."""
+        """Remember that *files* were used now, where that is not known within the hour."""
+        now = time.time_ns()
         for path in files:
             with suppress(FileNotFoundError):
                 stat = os.stat(path)
-                os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
+                if not 0 <= now - stat.st_atime_ns < _USE_GRAIN:
+                    os.utime(path, ns=(now, stat.st_mtime_ns))
 
     def evict(self, keep: Iterable[str] = ()) -> None:
         """Delete what was not used for long or has no room, but nothing of *keep*."""

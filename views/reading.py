@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
 from dftindexd.index.query.event_fields import Event
@@ -27,9 +27,13 @@ class ChunkEvents(NamedTuple):
 
 
 def events_of_chunks(
-    root: bytes, given: SegmentChunks, only: Container[int] | None = None
+    root: bytes,
+    given: SegmentChunks,
+    step: Callable[[], None],
+    only: Container[int] | None = None,
 ) -> Iterator[ChunkEvents]:
-    """Yield the chunks of a segment, or those whose numbers are in *only*, one after the other.
+    """Yield the chunks of a segment, or those whose numbers are in *only*, one after the other;
+    call *step* when one was taken.
 
     :raises TraceChangedError: the trace is no longer what was indexed.
     :raises TraceGoneError: it is gone.
@@ -48,3 +52,4 @@ def events_of_chunks(
             lines = lines_of_text(read_chunk(file, chunk), chunk.uc_offset, chunk.first_line)
             events = (event for line in lines for event in events_of_line(line, scale))
             yield ChunkEvents(number, chunk, events)
+            step()

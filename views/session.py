@@ -7,6 +7,7 @@ itself may not write, make tables, or read anything else.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from datafusion import (
 )
 from datafusion.catalog import Table
 from datafusion.dataframe import DataFrame
+from datafusion.object_store import LocalFileSystem
 
 from dftindexd.index.errors import CoreError, NotWatchedError, QueryError
+from dftindexd.views.aggregated import AGGREGATED
 from dftindexd.views.directory import PROCESSES_SQL, STREAMS_SQL
 from dftindexd.views.entries import LOG_STATS_SQL
 from dftindexd.views.materialise import GLOBAL, Views
@@ -74,7 +77,7 @@ class RootViews(Protocol):
     views: Views
 
     def table(self, name: str) -> pa.Table:
-        """Return the set ``files``, ``events``, ``profiles`` or ``system``."""
+        """Return the set ``files``."""
         ...
 
 
@@ -107,6 +110,8 @@ class Session:
         self._times = times or TimeRange()
         self._named = named
         self._instances: dict[tuple[str, str], Table] = {}
+        #: What the engine calls the folder of each root's views.
+        self._stores: dict[str, str] = {}
 
     def run(self, text: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Plan a statement; return the schema of its rows, and the rows as they are found.
@@ -170,7 +175,9 @@ class Session:
         if name == BLOCKS.name:
             frame = self._in_memory(root.views.blocks())
         elif name in (LOG_ENTRIES.name, MEASURES.name):
-            frame = self._parquet(*root.views.instance(name, GLOBAL))
+            frame = self._parquet(root.views, *root.views.instance(name, GLOBAL))
+        elif name in AGGREGATED:
+            frame = self._file(root.views, root.views.aggregated(name))
         else:
             frame = self._in_memory(root.table(name))
         if not self._named or name == FILES.name:
@@ -191,7 +198,7 @@ class Session:
         missing: NotWatchedError | None = None
         for root in self._roots:
             try:
-                frame = self._parquet(*root.views.instance(name, instance))
+                frame = self._parquet(root.views, *root.views.instance(name, instance))
             except NotWatchedError as error:
                 missing = error
                 continue
@@ -201,11 +208,19 @@ class Session:
         schema = VIEW_SETS[name]
         return self._within(self._joined(frames, schema), schema)
 
-    def _parquet(self, files: Sequence[str], first: pa.Table) -> DataFrame:
+    def _parquet(self, views: Views, files: Sequence[str], first: pa.Table) -> DataFrame:
         frame = self._in_memory(first)
         for path in files:
-            frame = frame.union(self._context.read_parquet(path))
+            frame = frame.union(self._file(views, path))
         return frame
+
+    def _file(self, views: Views, path: str) -> DataFrame:
+        """Return the rows of a file of *views*, such that nothing tells where these lie."""
+        store = self._stores.get(views.folder)
+        if store is None:
+            store = self._stores[views.folder] = f"views{len(self._stores)}://"
+            self._context.register_object_store(store, LocalFileSystem(views.folder), None)
+        return self._context.read_parquet(f"{store}/{os.path.relpath(path, views.folder)}")
 
     def _in_memory(self, table: pa.Table) -> DataFrame:
         return self._context.create_dataframe([table.to_batches() or [_no_rows(table.schema)]])

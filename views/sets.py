@@ -20,6 +20,7 @@ __all__ = (
     "LOG_ENTRIES",
     "LOG_STATS",
     "MEASURES",
+    "NET_SPANS",
     "OTEL_SPANS",
     "PROCESSES",
     "PROFILES",
@@ -166,6 +167,7 @@ _AGGREGATED: Final = (
     Column("offset_max", _INT, "greatest offset in the file"),
     Column("begin", TIME, "when the first of them began"),
     Column("end", TIME, "when the last of them ended"),
+    Column("time_bin", TIME, "when the bucket of time begins that their middles lie in"),
 )
 
 EVENTS: Final = ViewSchema(
@@ -256,6 +258,38 @@ ASYNC_EVENTS: Final = ViewSchema(
     end="time",
 )
 
+NET_SPANS: Final = ViewSchema(
+    "net_spans",
+    1,
+    "The bits that a process moved to and from files: each file and direction, its threads, and "
+    "their transfers.",
+    (
+        Column("process_id", _TEXT, "the process"),
+        Column("stream_id", _TEXT, "the thread, empty for a connection"),
+        Column("span_id", _INT, "unique within the process"),
+        Column("parent_span_id", _INT, "the span it lies in, -1 for a connection"),
+        Column("depth", _INT, "0 for a connection, 1 for a thread, 2 for a transfer"),
+        Column(
+            "kind",
+            _TEXT,
+            "`connection`: a file in one direction; `object`: a thread; `rpc`: a call of POSIX or "
+            "STDIO that moves data and did not fail",
+        ),
+        Column("name", _TEXT, "the file, the thread, or the function"),
+        Column("connection_name", _TEXT, "the file, its hash where it has no name"),
+        Column("is_outgoing", pa.bool_(), "whether it is written, not read"),
+        Column("begin_bits", _INT, "how many bits its parent moved before it"),
+        Column("end_bits", _INT, "`begin_bits + bit_size`"),
+        Column("bit_size", _INT, "eight times what the calls returned"),
+        Column("begin_time", TIME, "when the first transfer in it began"),
+        Column("end_time", TIME, "when the last transfer in it ended"),
+    ),
+    table=False,
+    instances=("process",),
+    begin="begin_time",
+    end="end_time",
+)
+
 OTEL_SPANS: Final = ViewSchema(
     "otel_spans",
     1,
@@ -283,17 +317,24 @@ OTEL_SPANS: Final = ViewSchema(
 LOG_ENTRIES: Final = ViewSchema(
     "log_entries",
     1,
-    "What traces say beside events: metadata, starts and ends.",
+    "What traces say beside events: metadata, starts and ends, and what of them cannot be read.",
     (
         Column("process_id", _TEXT, "the process"),
         Column("stream_id", _TEXT, "the thread"),
         Column("block_id", _TEXT, "where the entry lies"),
         Column("insert_time", TIME, "when the newest text of the trace was written"),
         Column("time", TIME, "of a start or an end; of others, when the process started"),
-        Column("level", pa.int32(), "4: information"),
+        Column(
+            "level", pa.int32(), "4: information; 2: what cannot be read, a line or a trace's end"
+        ),
         Column("target", _TEXT, "its category"),
         Column("msg", _TEXT, "the name and the arguments of the record"),
-        Column("name", _TEXT, "the name of the record, such as `start` or `FH`"),
+        Column(
+            "name",
+            _TEXT,
+            "the name of the record, such as `start` or `FH`; of level 2 `bad_line`, `bad_lines`, "
+            "`cut` or `corrupt`",
+        ),
         Column("line_number", _INT, "its line in the trace, from 0"),
     ),
     instances=("process", "global"),
@@ -308,7 +349,7 @@ LOG_STATS: Final = ViewSchema(
     (
         Column("time_bin", TIME, "the minute"),
         Column("process_id", _TEXT, "the process"),
-        Column("level", pa.int32(), "4: information"),
+        Column("level", pa.int32(), "4: information; 2: what cannot be read"),
         Column("target", _TEXT, "their category"),
         Column("count", _INT, "how many"),
     ),
@@ -341,6 +382,7 @@ VIEW_SETS: Final[Mapping[str, ViewSchema]] = {
     schema.name: schema
     for schema in (
         *(FILES, PROCESSES, STREAMS, BLOCKS, EVENTS, PROFILES, SYSTEM),
-        *(THREAD_SPANS, ASYNC_EVENTS, OTEL_SPANS, LOG_ENTRIES, LOG_STATS, MEASURES),
+        *(THREAD_SPANS, ASYNC_EVENTS, NET_SPANS, OTEL_SPANS),
+        *(LOG_ENTRIES, LOG_STATS, MEASURES),
     )
 }

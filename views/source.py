@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
+import pyarrow as pa
 
 from dftindexd.index.errors import TraceChangedError
 from dftindexd.index.model import TraceRecord
@@ -20,9 +21,11 @@ from dftindexd.index.query.hash_names import DirectoryHashes, HashKind
 from dftindexd.index.query.source import RowSource, segment_rows
 from dftindexd.index.store.layout import CHECKPOINTS
 from dftindexd.index.tiers.checkpoints import decode_checkpoints
+from dftindexd.views.problems import Problem, problems_of
 
 __all__ = (
     "HashRef",
+    "Made",
     "ResolvedName",
     "SegmentChunks",
     "SelectedTrace",
@@ -47,28 +50,41 @@ class ResolvedName(NamedTuple):
 
 class SelectedTrace(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A trace that an answer is of. ``path`` is relative to the root, ``name`` that for people;
-    ``written`` is when its newest text was written, in nanoseconds."""
+    ``written`` is when its newest text was written, in nanoseconds; ``chunks`` are how many each
+    segment has, ``problems`` what of it cannot be read."""
 
     path: bytes
     name: str
     file_id: int
     written: int
     segments: tuple[int, ...]
+    chunks: tuple[int, ...]
+    problems: tuple[Problem, ...] = ()
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """The traces of one root that an answer is of. ``folder`` is where its partitions lie.
-    ``whole``: there are no other traces in the root."""
+    ``whole``: there are no other traces in the root. ``viewer`` is "", or names somebody from whom
+    traces are hidden, for whom partitions are kept apart."""
 
     root: bytes
     folder: str
     whole: bool
     traces: tuple[SelectedTrace, ...]
+    viewer: str = ""
 
     def digest(self) -> str:
         """Return what differs between selections of different segments."""
         listed = "\n".join(f"{one.file_id} {one.segments}" for one in self.traces)
         return hashlib.blake2b(listed.encode(), digest_size=8).hexdigest()
+
+
+class Made(msgspec.Struct, frozen=True, array_like=True):
+    """How far the making of a view is: how many chunks are read, of how many."""
+
+    view: str
+    chunks: int
+    of: int
 
 
 class SegmentChunks(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +106,19 @@ class ViewSource(Protocol):
         """Return what each hash stands for."""
         ...
 
+    def aggregated_key(self, name: str) -> str:
+        """Return sixteen hex digits that differ between different rows of a set of the aggregation
+        tier."""
+        ...
+
+    def table(self, name: str) -> pa.Table:
+        """Return the rows of a set of the aggregation tier, or of ``files``."""
+        ...
+
+    def note(self, made: Made) -> None:
+        """Take note of how far the making of a view is."""
+        ...
+
 
 def selected(records: Iterable[TraceRecord], display_of: str) -> list[SelectedTrace]:
     """Return *records*, which are of sets with checkpoints, as an answer has them.
@@ -103,6 +132,8 @@ def selected(records: Iterable[TraceRecord], display_of: str) -> list[SelectedTr
             record.file_id,
             record.stamp.mtime_ns,
             tuple(segment.segment_id for segment in record.segments),
+            tuple(segment.chunks for segment in record.segments),
+            problems_of(record),
         )
         for record in records
     ]

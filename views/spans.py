@@ -32,6 +32,7 @@ from dftindexd.views.schema import nanoseconds
 from dftindexd.views.sets import ASYNC_EVENTS, OTEL_SPANS, THREAD_SPANS
 
 __all__ = (
+    "CALL_CATEGORIES",
     "Call",
     "Calls",
     "FileNames",
@@ -42,7 +43,8 @@ __all__ = (
     "thread_spans",
 )
 
-_CATEGORIES: Final = IO_CATEGORY_TABLES["analyzer"]
+#: What functions do to files.
+CALL_CATEGORIES: Final = IO_CATEGORY_TABLES["analyzer"]
 _MOVING: Final = (READ, WRITE)
 
 _PH, _TS, _DUR = read_field("ph"), read_field("ts"), read_field("dur")
@@ -232,7 +234,7 @@ def _hash(cat: str, name: str) -> int:
 
 def _size(call: Call) -> int | None:
     moved = call.ret is not None and call.ret >= 0
-    return call.ret if moved and _CATEGORIES.get(call.name) in _MOVING else None
+    return call.ret if moved and CALL_CATEGORIES.get(call.name) in _MOVING else None
 
 
 def _file(call: Call, names: FileNames) -> str:

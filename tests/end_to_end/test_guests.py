@@ -15,8 +15,11 @@ from dftindexd.protocol.errors import (
     BusyError,
     DaemonUnreachableError,
     DftIndexError,
+    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    QueryError,
+    RequestTimeoutError,
 )
 from tests.end_to_end.identities import (
     GROUP,
@@ -28,7 +31,7 @@ from tests.end_to_end.identities import (
     Person,
     set_acl,
 )
-from tests.end_to_end.made_traces import write_trace
+from tests.end_to_end.made_traces import event_lines, write_trace
 from tests.end_to_end.others import Asker, require_other_users
 from tests.end_to_end.running import Daemon, running_daemon, until
 
@@ -230,6 +233,81 @@ def test_each_guest_gets_of_every_answer_what_they_may_read(
     assert "secret" not in told
 
 
+@pytest.mark.parametrize("person", [None, *SEEN], ids=["owner", "alice", "bob", "carol"])
+def test_a_statement_is_about_the_traces_that_its_peer_may_read(
+    shared: Daemon, people: People, person: Person | None
+) -> None:
+    """All traces hold the same thread, so that what is kept of it for one must not be others'."""
+    seen = {*TRACES} if person is None else SEEN[person]
+    events = sum(TRACES[name] for name in seen)
+    below = str(shared.traces)
+
+    def ask(query: str, *path: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]]
+        if person is None:
+            rows = shared.client.sql(query, *path).to_pylist()
+        else:
+            rows = people[person].ask("sql", query, *path)
+        told.append(str(rows))
+        return rows
+
+    told: list[str] = []
+    (stream,) = ask("SELECT stream_id, nb_objects FROM streams", below)
+    assert stream["nb_objects"] == events
+    spans = f"view_instance('thread_spans', '{stream['stream_id']}')"
+    for _ in range(2):
+        assert ask(f"SELECT count(*) AS n FROM {spans}", below) == [{"n": events + 1}]
+    assert ask("SELECT sum(count) AS n FROM events", below) == [{"n": events}]
+    assert ask("SELECT count(*) AS n FROM log_entries", below) == [{"n": 0}]
+    files = [str(row["path"]) for row in ask("SELECT path FROM files", below)]
+    assert {os.path.relpath(path, below) for path in files} == seen
+    named_files = ask("SELECT DISTINCT file FROM blocks", below)
+    assert {row["file"] for row in named_files} == set(files)
+    assert len(ask("SELECT DISTINCT root FROM blocks")) == (2 if person is None else 1)
+    assert ".parquet" in str(ask(f"EXPLAIN SELECT name FROM {spans}", below))
+    for wrong in (f"SELECT nothing FROM {spans}", "SELECT * FROM nothing"):
+        with pytest.raises(QueryError) as raised:
+            ask(wrong, below)
+        told.append(str(raised.value))
+    assert named(shared, "".join(told)) <= seen
+    assert str(shared.state).lstrip("/") not in "".join(told)
+
+
+def test_a_name_that_only_a_hidden_trace_gives_is_not_in_a_guest_s_answer(
+    shared: Daemon, people: People
+) -> None:
+    run = shared.traces / "names"
+    run.mkdir(mode=0o755)
+    (run / "told.pfw").write_bytes(event_lines(2, pid=78))
+    args = '{"name":"/secret/data","value":"00000000000000bb","hhash":"00000000000000aa"}'
+    line = f'{{"name":"FH","cat":"dftracer","type":1,"pid":79,"tid":79,"ph":4,"args":{args}}}\n'
+    (run / "named.pfw").write_text(line)
+    (run / "named.pfw").chmod(0o600)
+    shared.client.sync()
+    query = (
+        "SELECT DISTINCT filename FROM "
+        "view_instance('thread_spans', '00000000000000aa:78:1700000000000010:78') WHERE id > 0"
+    )
+    names = "SELECT DISTINCT file_name FROM events WHERE pid = 78"
+    for _ in range(2):
+        assert shared.client.sql(query, run).to_pylist() == [{"filename": "/secret/data"}]
+        assert shared.client.sql(names, run).to_pylist() == [{"file_name": "/secret/data"}]
+        assert people[BOB].ask("sql", query, run) == [{"filename": ""}]
+        assert people[BOB].ask("sql", names, run) == [{"file_name": ""}]
+    shutil.rmtree(run)
+    shared.client.sync()
+
+
+def test_guests_leave_a_place_for_the_owner_s_statement(shared: Daemon, people: People) -> None:
+    endless = "SELECT count(*) FROM generate_series(1, 1000000000000)"
+    people[BOB].begin("sql", endless, seconds=2.0)
+    assert shared.client.sql("SELECT 1 AS one").to_pylist() == [{"one": 1}]
+    with pytest.raises(RequestTimeoutError):
+        people[BOB].end()
+    with pytest.raises(InvalidArgumentError, match="at most 60"):
+        people[BOB].ask("sql", "SELECT 1", seconds=61.0)
+
+
 def test_the_owner_sees_everything_beside_guests(shared: Daemon) -> None:
     assert shared.events() == sum(TRACES.values())
     assert len(shared.client.status().roots) == 2
@@ -250,6 +328,8 @@ def test_a_link_tells_nobody_where_it_leads(shared: Daemon, people: People) -> N
         ("stop", {}),
         ("metrics", {}),
         ("debug_dump", {}),
+        ("views", {"path": True}),
+        ("drop_views", {"path": True}),
         ("compact", {"path": True}),
         ("verify", {"path": True}),
         ("rebuild", {"path": True}),

@@ -71,11 +71,15 @@ def test_views_of_a_run_have_what_a_plain_reading_of_its_traces_finds(
 
 
 def test_asking_twice_writes_nothing(module_daemon: Daemon, traces: Path) -> None:
-    def files() -> dict[Path, int]:
-        found = module_daemon.state.glob("stores/*/views/**/*.parquet")
-        return {path: path.stat().st_mtime_ns for path in found}
+    def files() -> dict[Path, tuple[int, int]]:
+        found = module_daemon.state.glob("stores/*/views/**/*")
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in found}
 
-    query = "SELECT name, count(*) AS n FROM log_entries GROUP BY name ORDER BY name"
+    streams = module_daemon.client.sql("SELECT stream_id FROM streams", traces).to_pylist()
+    query = (
+        "SELECT name, count(*) AS n, sum(duration) AS took FROM "
+        f"view_instance('thread_spans', '{streams[0]['stream_id']}') GROUP BY name ORDER BY name"
+    )
     first = module_daemon.client.sql(query, traces).to_pylist()
     written = files()
     assert written

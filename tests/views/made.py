@@ -20,6 +20,7 @@ from dftindexd.views.session import Session, TimeRange
 from dftindexd.views.sets import VIEW_SETS
 from dftindexd.views.source import (
     HashRef,
+    Made,
     ResolvedName,
     SegmentChunks,
     Selection,
@@ -72,6 +73,7 @@ class MadeRoot:
     rows: Rows = field(default_factory=Rows)
     records: dict[bytes, TraceRecord] = field(default_factory=dict)
     scanned: list[int] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
     next_id: int = 1
 
     @property
@@ -153,6 +155,15 @@ class _Source:
 
     def names(self, hashes: Sequence[HashRef]) -> list[ResolvedName]:
         return names_of_hashes(hash_tables(self._root.rows, self._records), hashes)
+
+    def aggregated_key(self, name: str) -> str:
+        return "0" * 16
+
+    def table(self, name: str) -> pa.Table:
+        return VIEW_SETS[name].arrow.empty_table()
+
+    def note(self, made: Made) -> None:
+        self._root.made.append(made)
 
 
 class RootOf:

@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dftindexd.index.errors import NotWatchedError, QueryError
+from dftindexd.views.problems import Problem, problems_of
 from tests.index.query.event_traces import write_chunks
 from tests.index.trace.parsing import gzip_member, lines_of
 from tests.views.made import MadeRoot, call, lines_in, metadata
 
 STREAM = "node1:7:100:8"
+#: Calls after those that they lie in, and after their thread.
+ORDER = 'ORDER BY "begin", depth'
 _COMPLETE = ("X", 1)
 
 
@@ -88,7 +92,7 @@ def test_blocks_are_the_chunks_of_each_stream_in_order(root: MadeRoot) -> None:
 
 
 def test_spans_of_a_thread_nest_over_chunks_after_the_row_of_the_thread(root: MadeRoot) -> None:
-    rows = root.ask(f"SELECT * FROM view_instance('thread_spans', '{STREAM}')")
+    rows = root.ask(f"SELECT * FROM view_instance('thread_spans', '{STREAM}') {ORDER}")
     assert [(row["id"], row["parent"], row["depth"], row["name"]) for row in rows] == [
         (-1, 0, 0, "main"),
         (1, -1, 1, "start"),
@@ -102,13 +106,13 @@ def test_spans_of_a_thread_nest_over_chunks_after_the_row_of_the_thread(root: Ma
 
 
 def test_spans_of_a_range_are_those_that_touch_it(root: MadeRoot) -> None:
-    query = f"SELECT name FROM view_instance('thread_spans', '{STREAM}')"
+    query = f"SELECT name FROM view_instance('thread_spans', '{STREAM}') {ORDER}"
     assert [row["name"] for row in root.ask(query, begin=121_000)] == ["main", "step"]
     assert [row["name"] for row in root.ask(query, end=104_000)] == ["main", "start"]
 
 
 def test_what_another_trace_names_is_resolved_until_the_selection_changes(root: MadeRoot) -> None:
-    query = "SELECT name, filename FROM view_instance('thread_spans', 'node1:11:200:8')"
+    query = f"SELECT name, filename FROM view_instance('thread_spans', 'node1:11:200:8') {ORDER}"
     (_, start, write) = root.ask(query)
     assert (start["filename"], write["filename"]) == ("", "/data/one")
     assert root.views("b.pfw.gz").blocks()["process_id"].to_pylist() == ["aa:11:200"]
@@ -118,7 +122,7 @@ def test_what_another_trace_names_is_resolved_until_the_selection_changes(root: 
 
 
 def test_async_events_are_the_ends_of_spans_in_the_order_of_time(root: MadeRoot) -> None:
-    rows = root.ask("SELECT * FROM view_instance('async_events', 'node1:7:100')")
+    rows = root.ask("SELECT * FROM view_instance('async_events', 'node1:7:100') ORDER BY time")
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
     assert Counter(row["event_type"] for row in rows) == {"begin": 4, "end": 4}
     step = [row for row in rows if row["name"] == "step"]
@@ -137,6 +141,85 @@ def test_otel_spans_are_linked_by_their_ids_and_tell_of_errors(root: MadeRoot) -
         "SELECT status FROM view_instance('otel_spans', 'node1:11:200') WHERE name = 'write'"
     )
     assert failed == {"status": "Error"}
+
+
+def test_net_spans_are_files_by_direction_their_threads_and_transfers(tmp_path: Path) -> None:
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    moved = [
+        call("read", 10, 2, id=1, args={"fhash": "f1", "ret": 3}),
+        call("write", 20, 2, id=2, args={"fhash": "f1", "ret": 5}),
+        call("read", 30, 4, id=3, args={"fhash": "f1", "ret": 7}),
+        call("read", 15, 1, id=4, tid=9, args={"fhash": "f1", "ret": 2}),
+        call("read", 40, 1, id=5, args={"fhash": "f2", "ret": 0}),
+        call("read", 50, 1, id=6, args={"fhash": "f1", "ret": -1}),
+        call("open64", 60, 1, id=7, args={"fhash": "f1", "ret": 4}),
+        call("read", 70, 1, id=8, cat="app", args={"fhash": "f1", "ret": 4}),
+    ]
+    named = [metadata("HH", "node1", "aa"), metadata("FH", "/data/one", "f1")]
+    write_chunks(traces / "a.pfw.gz", [*named, *moved[:3]], moved[3:])
+    root = MadeRoot(traces, tmp_path / "views")
+    root.index("a.pfw.gz")
+    rows = root.ask("SELECT * FROM view_instance('net_spans', 'node1:7:10') ORDER BY span_id")
+    told = [(row["kind"], row["name"], row["parent_span_id"], row["begin_bits"]) for row in rows]
+    thread, other = "node1:7:10:8", "node1:7:10:9"
+    assert told == [
+        ("connection", "/data/one", -1, 0),
+        ("object", thread, 1, 0),
+        ("rpc", "read", 2, 0),
+        ("rpc", "read", 2, 24),
+        ("object", other, 1, 80),
+        ("rpc", "read", 5, 0),
+        ("connection", "/data/one", -1, 0),
+        ("object", thread, 7, 0),
+        ("rpc", "write", 8, 0),
+        ("connection", "f2", -1, 0),
+        ("object", thread, 10, 0),
+        ("rpc", "read", 11, 0),
+    ]
+    assert [row["bit_size"] for row in rows] == [96, 80, 24, 56, 16, 16, 40, 40, 40, 0, 0, 0]
+    assert [row["is_outgoing"] for row in rows] == [False] * 6 + [True] * 3 + [False] * 3
+    assert (ns(rows[0]["begin_time"]), ns(rows[0]["end_time"])) == (10_000, 34_000)
+
+
+def test_what_cannot_be_read_is_a_log_entry_of_level_2(root: MadeRoot) -> None:
+    (root.path / "c.pfw").write_bytes(
+        call("start", 300, 0, pid=12, cat="dftracer") + b"\n{garbage\n" + b"\x00\x00\n"
+    )
+    (root.path / "d.pfw").write_bytes(b"nothing else\n")
+    root.index("c.pfw", "d.pfw")
+    query = "SELECT process_id, block_id, line_number, name, msg FROM {} WHERE level = 2"
+    rows = root.ask(query.format("log_entries") + " ORDER BY process_id, line_number")
+    told = [(row["process_id"], row["line_number"], row["msg"]) for row in rows]
+    assert (
+        told
+        == [
+            ("", 0, "cannot be read: nothing else"),
+            ("aa:12:300", 1, "cannot be read: {garbage"),
+            ("aa:12:300", 2, "cannot be read: \x00\x00"),
+        ]
+        or told[1][0] == "node1:12:300"
+    )
+    instance = f"view_instance('log_entries', '{told[1][0]}')"
+    assert root.ask(query.format(instance) + " ORDER BY line_number") == rows[1:]
+    assert root.ask(query.format("view_instance('log_entries', 'node1:7:100')")) == []
+    assert root.ask("SELECT count FROM log_stats WHERE level = 2 ORDER BY 1") == [
+        {"count": 1},
+        {"count": 2},
+    ]
+
+
+def test_of_many_bad_lines_the_first_are_told_and_how_many_more(root: MadeRoot) -> None:
+    (root.path / "c.pfw").write_bytes(b"bad\n" * 250)
+    root.index("c.pfw")
+    record = root.records[b"c.pfw"]
+    found = problems_of(record)
+    assert [one.line for one in found[:-1]] == list(range(len(found) - 1))
+    assert found[-1] == Problem(250, "bad_lines", f"{251 - len(found)} more lines cannot be read")
+    cut = msgspec.structs.replace(record, ending="cut", reason="the last line is unfinished")
+    assert problems_of(cut)[-1].text == "the trace is cut off: the last line is unfinished"
+    corrupt = msgspec.structs.replace(record, reason="corrupt at byte 7")
+    assert problems_of(corrupt)[-1] == Problem(250, "corrupt", "corrupt at byte 7")
 
 
 def test_log_entries_are_metadata_starts_and_ends(root: MadeRoot) -> None:
@@ -179,8 +262,8 @@ def test_a_grown_trace_has_only_its_own_partitions_rebuilt(root: MadeRoot) -> No
         [call("start", 200, 0, pid=11), named, call("w", 210, 5, pid=11, args={"fhash": "f1"})],
     )
     root.index("b.pfw.gz")
-    other = "SELECT name FROM view_instance('thread_spans', 'node1:11:200:8')"
-    own = f"SELECT name FROM view_instance('thread_spans', '{STREAM}')"
+    other = f"SELECT name FROM view_instance('thread_spans', 'node1:11:200:8') {ORDER}"
+    own = f"SELECT name FROM view_instance('thread_spans', '{STREAM}') {ORDER}"
     root.ask(other)
     assert len(root.ask(own)) == 4
     before = root.files()
@@ -287,7 +370,8 @@ def test_views_of_real_traces_have_what_a_plain_reading_of_them_finds(
         f'WHERE "processes.pid" = {busiest[1]} AND "streams.tid" = {busiest[2]}'
         f" AND file LIKE '%{busiest[0]}' AND nb_calls > 0"
     )
-    spans = root.ask(f"SELECT * FROM view_instance('thread_spans', '{stream['stream_id']}')")
+    instance = f"view_instance('thread_spans', '{stream['stream_id']}')"
+    spans = root.ask(f"SELECT * FROM {instance} {ORDER}")
     events = [event for key, event in _threads(traces) if key == busiest]
     assert len(spans) == count + 1
     assert Counter(row["name"] for row in spans[1:]) == Counter(one["name"] for one in events)
