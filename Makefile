@@ -39,7 +39,7 @@ $(BIN)/python:
 
 # A strict editable install links the source files one by one: a new or removed file needs another.
 $(VENV)/sources: FORCE | $(BIN)/python
-	@find $(ROOMS) -name '*.py' -o -name py.typed -o -path 'systemd/*.*' | sort > $@.now
+	@find $(ROOMS) -name '*.py' -o -name py.typed -o -path 'systemd/*.*' -o -name 'flame.*' | sort > $@.now
 	@cmp -s $@.now $@ && rm $@.now || mv $@.now $@
 
 $(VENV)/installed: pyproject.toml $(VENV)/sources | $(BIN)/python

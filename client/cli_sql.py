@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from typing import Final, Literal
+from itertools import chain, islice
+from typing import Literal
 
 import click
 import pyarrow as pa
@@ -14,36 +13,20 @@ from dftindexd.client import cli_output as output
 from dftindexd.client import cli_tables as tables
 from dftindexd.client import table_files as files
 from dftindexd.client.cli_base import Settings, meta, verb
+from dftindexd.client.cli_times import begin_option, end_option
 from dftindexd.client.reading import sql_request
+from dftindexd.client.sync_client import BlockingAnswerStream
 
 __all__ = ("sql",)
 
 _Format = Literal["table"] | files.Format
 
-_SECOND: Final = 1_000_000_000
-
-
-def _nanoseconds(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> int | None:
-    """Return the time that *value* says: nanoseconds since 1970, or ISO 8601, UTC unless told."""
-    if value is None:
-        return None
-    if value.isdecimal():
-        return int(value)
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is no time such as 2026-01-31T12:00:00") from error
-    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
-    return (since.days * 86_400 + since.seconds) * _SECOND + since.microseconds * 1000
-
 
 @verb("sql")
 @click.argument("query")
 @click.option("--root", metavar="DIR", help="Traces below DIR; else all, with a column root.")
-@click.option("--begin", callback=_nanoseconds, metavar="TIME", help="No rows that end before.")
-@click.option("--end", callback=_nanoseconds, metavar="TIME", help="No rows that begin after.")
+@begin_option
+@end_option
 @click.option(
     "--rows", type=click.IntRange(min=1), default=1_000_000, show_default=True, metavar="N",
     help="More rows are an error.",
@@ -91,7 +74,7 @@ def sql(
         elif chosen == "json":
             output.print_json_rows(map(_with_text, stream))
         else:
-            _write(iter(stream), chosen)
+            _write(stream, chosen)
 
 
 def _format(settings: Settings, form: _Format | None) -> _Format:
@@ -102,15 +85,10 @@ def _format(settings: Settings, form: _Format | None) -> _Format:
     return "json" if settings.json else form or "table"
 
 
-def _write(batches: Iterator[pa.RecordBatch], form: files.Format) -> None:
-    # The first batch, which has no rows, says what the columns are.
-    first = next(batches)
-
-    def every() -> Iterable[pa.RecordBatch]:
-        yield first
-        yield from batches
-
-    files.write_batches(every(), first.schema, sys.stdout.buffer, form)
+def _write(stream: BlockingAnswerStream, form: files.Format) -> None:
+    # What the columns are is known when the first batch was asked for, also if there is none.
+    first = list(islice(stream, 1))
+    files.write_batches(chain(first, stream), stream.schema, sys.stdout.buffer, form)
 
 
 def _with_text(batch: pa.RecordBatch) -> pa.RecordBatch:

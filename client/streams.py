@@ -43,6 +43,13 @@ class AnswerStream:
         """What to know about the rows, such as traces that are missing from them."""
         return self._head.warnings
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows, known once a batch was asked for, or there is none."""
+        if self._reader is None:
+            raise AssertionError("no batch was asked for yet")
+        return self._reader.schema
+
     def __aiter__(self) -> AsyncIterator[pa.RecordBatch]:
         return self
 

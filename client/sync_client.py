@@ -90,6 +90,11 @@ class BlockingAnswerStream:
         """What to know about the rows, such as traces that are missing from them."""
         return self._stream.warnings
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows, known once a batch was asked for, or there is none."""
+        return self._stream.schema
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 

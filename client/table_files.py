@@ -16,9 +16,9 @@ from typing import BinaryIO, Final, Literal, TypeAlias, cast, get_args
 import msgspec
 import pyarrow as pa
 
-from dftindexd.protocol.errors import InvalidArgumentError
+from dftindexd.protocol.errors import DftIndexError, InvalidArgumentError
 
-__all__ = ("FORMATS", "Format", "beside", "format_of", "write_batches")
+__all__ = ("FORMATS", "Format", "beside", "format_of", "telling_of", "umask", "write_batches")
 
 Format: TypeAlias = Literal["csv", "json", "parquet", "arrow"]
 
@@ -120,27 +120,38 @@ def beside(path: str) -> Iterator[BinaryIO]:
     :raises InvalidArgumentError: *path* cannot be written.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    try:
+    with telling_of(path):
         descriptor, part = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"{path} cannot be written: {error.strerror}", "name another file"
-        ) from error
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(part, 0o666 & ~umask())
+            os.replace(part, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part)
+
+
+@contextmanager
+def telling_of(path: str) -> Iterator[None]:
+    """Have errors of the system within the context name *path*.
+
+    :raises InvalidArgumentError: it cannot be written.
+    """
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, path)
+        yield
+    except DftIndexError:  # what the daemon refuses can be an error of the system, too
+        raise
     except OSError as error:
         raise InvalidArgumentError(
-            f"{path} cannot be written: {error.strerror}", "name another file"
+            f"{path} cannot be written: {error.strerror or error}", "name another place"
         ) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(part)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return which rights new files of this process do not get."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

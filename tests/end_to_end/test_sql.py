@@ -113,6 +113,8 @@ def test_the_command_prints_tables_json_and_csv(module_daemon: Daemon, traces: P
     done = module_daemon.run("sql", query, "--root", traces, "--format", "csv")
     written = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [int(row["pid"]) for row in written] == [row["pid"] for row in rows]
+    none = module_daemon.run("sql", f"{query} LIMIT 0", "--root", traces, "--format", "csv")
+    assert (none.returncode, none.stdout) == (0, '"pid","start_time"\n')
     begin = rows[-1]["start_time"].removesuffix("Z")[:26]
     assert rows[0]["start_time"].endswith("000Z")
     early = module_daemon.run("sql", query, "--root", traces, "--end", "1999-01-01", "--json")

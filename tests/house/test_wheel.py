@@ -63,16 +63,17 @@ def test_it_holds_every_module_and_the_type_marker(wheel: Path) -> None:
         for folder, package in folders.items()
         if file.suffix == ".py" and file.is_relative_to(folder)
     }
-    units = {
+    data = {
         f"dftindexd/{file}"
         for file in committed_files()
-        if file.parts[0] == "systemd" and file.suffix != ".py"
+        if file.suffix != ".py"
+        and (file.parts[0] == "systemd" or file.is_relative_to("client/exports"))
     }
-    assert units
-    assert expected | units <= names
+    assert {"dftindexd/client/exports/flame.js"} < data
+    assert expected | data <= names
     assert "dftindexd/py.typed" in names
     code = {name for name in names if ".dist-info/" not in name}
-    assert code == expected | units | {"dftindexd/py.typed"}
+    assert code == expected | data | {"dftindexd/py.typed"}
 
 
 def test_the_client_works_from_it_with_the_base_dependencies_alone(
