@@ -54,6 +54,7 @@ from dftindexd.protocol.index_requests import (
     IndexPidsRequest,
     IndexPlansRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
     IndexStatisticsRequest,
 )
@@ -175,6 +176,7 @@ class DaemonService:
                 IndexSetsRequest()
                 | IndexBuildRequest()
                 | IndexRowsRequest()
+                | IndexSegmentsRequest()
                 | IndexNamesRequest()
                 | IndexPidsRequest()
                 | IndexChunksRequest()
