@@ -35,6 +35,7 @@ from dftindexd.protocol.index_requests import (
     IndexNamesRequest,
     IndexPidsRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
 )
 from dftindexd.protocol.message import Request
@@ -100,6 +101,7 @@ _IDEMPOTENT = (
     IndexNamesRequest,
     IndexPidsRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
     ListRequest,
     MetricsRequest,

@@ -20,6 +20,7 @@ from dftindexd.client import (
     cli_completion,
     cli_export,
     cli_operation,
+    cli_publish,
     cli_reading,
     cli_sql,
     cli_top,
@@ -37,7 +38,10 @@ from dftindexd.protocol.requests import ListRequest, TraceProblem, WantedBackend
 __all__ = ("OTHERS", "cli", "main")
 
 #: Importing a module adds its verbs to the group.
-OTHERS: Final = (cli_agg, cli_completion, cli_export, cli_operation, cli_reading, cli_sql, cli_top)
+OTHERS: Final = (
+    *(cli_agg, cli_completion, cli_export, cli_operation, cli_publish, cli_reading, cli_sql),
+    cli_top,
+)
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."
 _SINCE_HELP = (

@@ -15,6 +15,7 @@ from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.answer import ArrowAnswer
 from dftindexd.daemon.request_path import checked_path
 from dftindexd.daemon.row_cache import KeptRows, RowCache
+from dftindexd.daemon.segments import segments_table
 from dftindexd.daemon.sight import Sight
 from dftindexd.index.model import AggregationTier
 from dftindexd.index.query.aggregation import read_aggregation
@@ -43,6 +44,7 @@ from dftindexd.protocol.index_requests import (
     IndexPidsRequest,
     IndexPlansRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
     IndexStatisticsRequest,
     OfTraces,
@@ -57,6 +59,7 @@ IndexRequests: TypeAlias = (
     IndexSetsRequest
     | IndexBuildRequest
     | IndexRowsRequest
+    | IndexSegmentsRequest
     | IndexNamesRequest
     | IndexPidsRequest
     | IndexChunksRequest
@@ -105,6 +108,8 @@ class IndexAnswers:
                 return await self._sets(root, request, sight)
             case IndexRowsRequest():
                 return await self._rows(root, request, sight)
+            case IndexSegmentsRequest():
+                return await self._segments(root, request, sight)
             case IndexNamesRequest():
                 return await self._names(root, request, sight)
             case IndexPidsRequest():
@@ -201,6 +206,20 @@ class IndexAnswers:
         if is_whole:
             self._cache.keep(key, kept)
         return generation, tables
+
+    async def _segments(
+        self, root: Root, request: IndexSegmentsRequest, sight: Sight
+    ) -> ArrowAnswer:
+        wanted = root.options.tiers
+
+        def read(view: StoreView) -> pa.Table:
+            return segments_table(view.rows, _sets_of(root, view, request), wanted)
+
+        generation, table = await self._read(root, request, sight, read)
+        tiers = msgspec.json.encode(wanted).decode()
+        return ArrowAnswer(
+            IndexHead(generation=generation, store=root.store_path, tiers=tiers), table
+        )
 
     async def _names(self, root: Root, request: IndexNamesRequest, sight: Sight) -> ArrowAnswer:
         def read(view: StoreView) -> dict[str, str]:

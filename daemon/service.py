@@ -55,6 +55,7 @@ from dftindexd.protocol.index_requests import (
     IndexPidsRequest,
     IndexPlansRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
     IndexStatisticsRequest,
 )
@@ -182,6 +183,7 @@ class DaemonService:
                 IndexSetsRequest()
                 | IndexBuildRequest()
                 | IndexRowsRequest()
+                | IndexSegmentsRequest()
                 | IndexNamesRequest()
                 | IndexPidsRequest()
                 | IndexChunksRequest()

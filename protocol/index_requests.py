@@ -24,6 +24,7 @@ __all__ = (
     "IndexPidsRequest",
     "IndexPlansRequest",
     "IndexRowsRequest",
+    "IndexSegmentsRequest",
     "IndexSetsRequest",
     "IndexStatisticsRequest",
     "OfTraces",
@@ -125,3 +126,14 @@ class IndexStatisticsRequest(
 ):
     """The statistics of each trace that has a manifest. Columns: ``name``, ``statistics``; these
     are MessagePack."""
+
+
+class IndexSegmentsRequest(
+    OfTraces, Request[IndexHead], frozen=True, kw_only=True, tag="index-segments"
+):
+    """What the store holds of each trace, as it is stored, for a store in another format.
+
+    Columns: ``name``, ``record``, the commit record as MessagePack, and with a value a segment
+    ``checkpoints``, ``chunk_stats``, ``hash_tables``, ``aggregation`` and ``system_metrics``. The
+    aggregation is that of the head's tiers; a trace without a set that has all is left out.
+    """

@@ -17,6 +17,7 @@ from dftindexd.protocol.index_requests import (
     IndexPidsRequest,
     IndexPlansRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
     IndexStatisticsRequest,
 )
@@ -415,6 +416,7 @@ AnyRequest: TypeAlias = (
     | IndexSetsRequest
     | IndexBuildRequest
     | IndexRowsRequest
+    | IndexSegmentsRequest
     | IndexNamesRequest
     | IndexPidsRequest
     | IndexChunksRequest

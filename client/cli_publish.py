@@ -1,0 +1,74 @@
+"""The verb ``publish`` of ``dftindexd-client``, which a process of its own carries out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import click
+import msgspec
+
+from dftindexd.client.cli_base import Settings as _Settings
+from dftindexd.client.cli_base import verb as _verb
+from dftindexd.protocol.errors import InvalidArgumentError
+
+__all__ = ()
+
+_MODULE = "dftindexd.compat.publish_command"
+_FORMATS = ("dftracer-utils-0.0.12",)
+
+
+@_verb("publish")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--to",
+    "out",
+    metavar="OUT",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the store goes, as OUT/.dftindex; else beside the traces.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(_FORMATS), default=_FORMATS[0], help="Whose store it is."
+)
+@click.option(
+    "--interval-ms",
+    type=click.FloatRange(min=0.001),
+    help="Width of a time bucket; else that of the daemon. dfanalyzer wants its time_granularity.",
+)
+@click.option("--force", is_flag=True, help="Keep a store of somebody else's aside.")
+@click.option("--unfinished", is_flag=True, help="Publish traces that are still written, too.")
+def publish(
+    settings: _Settings,
+    directory: str,
+    out: str | None,
+    form: str,
+    interval_ms: float | None,
+    force: bool,
+    unfinished: bool,
+) -> None:
+    """Write the index of the traces in DIRECTORY for other tools: a .dftindex that dftracer-utils
+    0.0.12 and dfanalyzer read instead of indexing.
+
+    The files are yours. The traces are read once more, for what no index of ours holds. What was
+    published before is replaced; what another tool made is not, without --force.
+
+    Example: dftindexd-client publish ~/traces/run1
+    """
+    if find_spec("rocksdict") is None:
+        raise InvalidArgumentError(
+            "publishing needs what a daemon needs", "pip install 'dftindexd[daemon]'"
+        )
+    order = {
+        "directory": os.path.abspath(directory),
+        "out": None if out is None else os.path.abspath(out),
+        "format": form,
+        "interval_us": None if interval_ms is None else round(1000 * interval_ms),
+        "force": force,
+        "unfinished": unfinished,
+        "socket": settings.socket,
+        "json": settings.json,
+    }
+    command = [sys.executable, "-m", _MODULE, msgspec.json.encode(order).decode()]
+    sys.exit(subprocess.run(command, check=False).returncode)

@@ -1,0 +1,1 @@
+"""Stores for other tools, encoded from ours."""
