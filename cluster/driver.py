@@ -19,9 +19,9 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from dftindexd.cluster.artifacts import Artifacts, SstArtifactRegistry, move_artifacts
 from dftindexd.cluster.build import BatchOrder, Built, Unit, build_batch
+from dftindexd.cluster.coordinator import Coordinator
 from dftindexd.cluster.planning import WorkUnit, plan_round_robin, plan_work_units
 from dftindexd.cluster.slices import Slice, Survey, slices_of, survey
-from dftindexd.cluster.store import IndexStore
 from dftindexd.index.errors import TraceGoneError
 from dftindexd.index.model import FileStamp, TierConfig
 
@@ -90,7 +90,6 @@ class Build:
 
     root: bytes
     stamps: Mapping[bytes, FileStamp]
-    index_path: str
     tiers: TierConfig
     local_staging: str
     shared_staging: str
@@ -110,12 +109,13 @@ class Done:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_build(build: Build, executor: Executor, progress: Progress | None = None) -> Done:
-    """Have the workers index what the store lacks, and take it in.
+def run_build(
+    build: Build, store: Coordinator, executor: Executor, progress: Progress | None = None
+) -> Done:
+    """Have the workers index what *store* lacks, and take it in.
 
     :raises CoreError: the store or a staging directory cannot be used.
     """
-    store = IndexStore(build.index_path, build.root)
     if build.whole_root:
         store.forget_gone(build.stamps)
     names = list(build.stamps) if build.forced else store.lacking(build.stamps, build.tiers)
@@ -125,14 +125,15 @@ def run_build(build: Build, executor: Executor, progress: Progress | None = None
         (os.fsdecode(os.path.join(build.root, name)), build.stamps[name].size)
         for name in sorted(names)
     ]
-    return _Run(build, executor, store, progress).index(entries)
+    with store.held(names):
+        return _Run(build, executor, store, progress).index(entries)
 
 
 class _Run:
     """One build on its way. What it stages lies in a directory of its own."""
 
     def __init__(
-        self, build: Build, executor: Executor, store: IndexStore, progress: Progress | None
+        self, build: Build, executor: Executor, store: Coordinator, progress: Progress | None
     ) -> None:
         self._build = build
         self._executor = executor

@@ -37,6 +37,7 @@ __all__ = ("OUTSIDE", "IndexStore", "root_of")
 #: The families that may stay outside of the store: nothing but the aggregation needs them.
 OUTSIDE: Final = frozenset((AGGREGATION, SYSTEM_METRICS))
 
+
 def root_of(paths: Iterable[str]) -> bytes:
     """Return the directory that all of *paths* lie below."""
     folders = {os.path.dirname(os.path.realpath(os.fsencode(path))) for path in paths}
@@ -81,7 +82,7 @@ class IndexStore:
         finally:
             writer.close()
 
-    def held(self, names: Iterable[bytes]) -> AbstractContextManager[None]:  # noqa: ARG002
+    def held(self, names: Iterable[bytes]) -> AbstractContextManager[None]:
         """See :class:`~dftindexd.cluster.coordinator.Coordinator`: nobody else reads them here."""
         return nullcontext()
 

@@ -2,13 +2,15 @@
 
 A coordinator registers files, workers build artifacts of SST files, and the coordinator ingests
 them into its store. The store is named by its path: ``<path>`` where that ends in ``.dftindex``,
-else ``<path>/.dftindex``. Nothing but these calls opens it, each for as long as it lasts.
+else ``<path>/.dftindex``. Nothing but these calls opens it, each for as long as it lasts; the store
+of a running daemon is worked with by that.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dftindexd.compat.capsule import ArrowBatch
@@ -18,8 +20,8 @@ from dftindexd.compat.runtime import Runtime, checked_runtime
 
 if TYPE_CHECKING:
     from dftindexd.cluster.build import Unit
+    from dftindexd.cluster.coordinator import Coordinator
     from dftindexd.cluster.slices import Slice
-    from dftindexd.cluster.store import IndexStore
 
 __all__ = (
     "IndexDatabase",
@@ -200,10 +202,15 @@ class IndexDatabase:
                 f"cannot make the index {self.index_path}: {error.strerror}"
             ) from error
 
-    def _store(self) -> IndexStore:
-        from dftindexd.cluster.store import IndexStore
+    @contextmanager
+    def _store(self) -> Iterator[Coordinator]:
+        """Open the store, by the daemon that serves it, if one does."""
+        from dftindexd.cluster.opening import open_coordinator
+        from dftindexd.compat.translation import translated_errors
 
-        return IndexStore(self.index_path)
+        with translated_errors(), open_coordinator(self.index_path) as store:
+            if store is not None:
+                yield store
 
     def init_schema(self) -> None:
         """Do nothing: a store has all that it needs when it is opened first."""
@@ -218,10 +225,8 @@ class IndexDatabase:
         """
         if paths is not None and not isinstance(paths, (list, tuple)):
             raise TypeError("paths must be a list of str")
-        from dftindexd.compat.translation import translated_errors
-
-        with translated_errors():
-            return self._store().register(checked_paths(paths or []))
+        with self._store() as store:
+            return store.register(checked_paths(paths or []))
 
     def bulk_ingest(
         self, registry: SstArtifactRegistry, skip_cfs: Iterable[str] | None = None
@@ -239,16 +244,15 @@ class IndexDatabase:
         if not isinstance(registry, SstArtifactRegistry):
             raise TypeError("registry must be an SstArtifactRegistry")
         from dftindexd.cluster.store import OUTSIDE
-        from dftindexd.compat.translation import translated_errors
         from dftindexd.index.store.layout import COLUMN_FAMILIES
 
         skipped = frozenset(skip_cfs or ())
         needed = sorted(skipped & set(COLUMN_FAMILIES) - OUTSIDE)
         if needed:
             raise ValueError(f"skip_cfs cannot name {needed[0]}: the other families need it")
-        with translated_errors():
-            outside = OUTSIDE if skipped & OUTSIDE else frozenset[str]()
-            ingested = self._store().ingest(registry._registry, outside)
+        outside = OUTSIDE if skipped & OUTSIDE else frozenset[str]()
+        with self._store() as store:
+            ingested = store.ingest(registry._registry, outside)
         for path, reason in ingested.incomplete.items():
             raise DFTUtilsIndexerError(f"{os.fsdecode(path)} is not indexed: {reason}")
 
@@ -265,10 +269,8 @@ class IndexDatabase:
         ids = list(file_ids)
         if not all(isinstance(one, int) for one in ids):
             raise TypeError("file_ids must hold int only")
-        from dftindexd.compat.translation import translated_errors
-
-        with translated_errors():
-            self._store().write_markers(ids)
+        with self._store() as store:
+            store.write_markers(ids)
 
 
 def scan_aggregation_manifest(

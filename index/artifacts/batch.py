@@ -137,9 +137,15 @@ def read_metadata(path: str) -> BatchMetadata:
 def write_delivery(path: str, delivery: Delivery) -> None:
     """Write *delivery* to *path*.
 
+    :raises ArtifactError: a path in it is not UTF-8.
     :raises OSError: it cannot be written.
     """
-    _write(path, delivery)
+    try:
+        _write(path, delivery)
+    except UnicodeEncodeError as error:
+        raise ArtifactError(
+            f"the path {error.object!r} is not UTF-8", "name another staging directory"
+        ) from error
 
 
 def read_delivery(path: str) -> Delivery:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from dftindexd.index.artifacts.assembly import TOO_LATE, assemble, base_version, grouped
-from dftindexd.index.artifacts.batch import BatchMetadata, Segments, segments_of_batch
+from dftindexd.index.artifacts.batch import BatchMetadata, Segments, SstFile, segments_of_batch
 from dftindexd.index.artifacts.files import ArtifactError, take_copy, unlink_all
 from dftindexd.index.errors import StoreReadOnlyError
 from dftindexd.index.model import FileStamp, TierConfig, TraceRecord
@@ -132,14 +132,7 @@ def take_files(
     taken: list[str] = []
     try:
         for name, one in (item for batch in batches for item in batch.files.items()):
-            if one.family not in SEGMENT_FAMILIES or os.path.basename(name) != name:
-                raise ArtifactError(f"a batch names {name!r} of {one.family}", "build it again")
-            if name not in files:
-                raise ArtifactError(
-                    f"the artifact {name} of a batch is missing",
-                    "append every artifact that build_sst_batch returned",
-                )
-            path = files[name]
+            path = _path_of(name, one, files)
             if one.family not in outside:
                 path = os.path.join(folder, name)
                 take_copy(files[name], path, size=one.size, digest=one.digest)
@@ -154,6 +147,20 @@ def take_files(
         unlink_all(taken)
         raise
     return {family: tuple(paths) for family, paths in found.items()}
+
+
+def _path_of(name: str, one: SstFile, files: Mapping[str, str]) -> str:
+    if one.family not in SEGMENT_FAMILIES or os.path.basename(name) != name:
+        raise ArtifactError(
+            f"a batch names the file {name!r} of {one.family}",
+            "have the worker build its batch again",
+        )
+    if name not in files:
+        raise ArtifactError(
+            f"the artifact {name} of a batch is missing",
+            "append every artifact that build_sst_batch returned",
+        )
+    return files[name]
 
 
 def check_key_ranges(
