@@ -20,14 +20,21 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 from dftindexd.cluster.artifacts import Artifacts, SstArtifactRegistry, move_artifacts
 from dftindexd.cluster.build import BatchOrder, Built, Unit, build_batch
 from dftindexd.cluster.coordinator import Coordinator
-from dftindexd.cluster.planning import WorkUnit, plan_round_robin, plan_work_units
+from dftindexd.cluster.planning import (
+    WorkUnit,
+    plan_by_process,
+    plan_round_robin,
+    plan_work_units,
+)
+from dftindexd.cluster.processes import process_of
 from dftindexd.cluster.slices import Slice, Survey, slices_of, survey
 from dftindexd.index.errors import TraceGoneError
 from dftindexd.index.model import FileStamp, TierConfig
 
 __all__ = ("Build", "Done", "Executor", "Inline", "Outcome", "Partition", "Progress", "run_build")
 
-Partition: TypeAlias = Literal["lpt", "round_robin"]
+#: How shares are dealt; ``process``: as ``lpt``, the traces of a process to one worker.
+Partition: TypeAlias = Literal["lpt", "process", "round_robin"]
 
 #: Is told how much of how much is done, and what that is.
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -170,8 +177,21 @@ class _Run:
         members = [
             surveys[path].sizes if path in surveys else [(0, size)] for path, size in entries
         ]
-        planned = plan_work_units(members, workers)
+        if self._build.partition == "process":
+            planned = plan_by_process(members, self._processes(entries), workers)
+        else:
+            planned = plan_work_units(members, workers)
         return _cut(entries, planned, surveys)
+
+    def _processes(self, entries: Sequence[tuple[str, int]]) -> list[int | None]:
+        """Have the workers look which process each trace is of."""
+        workers = self._executor.workers
+        found: list[int | None] = [None] * len(entries)
+        shares = [(tuple(path for path, _ in entries[one::workers]),) for one in range(workers)]
+        for number, outcome in self._executor.run(_processes_task, shares, _ignore):
+            if outcome.error is None:
+                found[number::workers] = outcome.result
+        return found
 
     def _surveys(self, entries: Sequence[tuple[str, int]], share: int) -> dict[str, Survey]:
         """Have the traces surveyed that are larger than a worker's even *share*."""
@@ -271,6 +291,11 @@ def _survey_task(path: str, _note: Callable[[str, int], None]) -> Survey:
     return survey(path)
 
 
+def _processes_task(paths: Sequence[str], _note: Callable[[str, int], None]) -> list[int | None]:
+    """Look which process each trace is of, on a worker."""
+    return [process_of(path) for path in paths]
+
+
 def _build_task(order: BatchOrder, shared: str, note: Callable[[str, int], None]) -> Built:
     """Build a share, on a worker, and move what it gave to the directory *shared*, if any."""
     name = f"{order.name}@{socket.gethostname()}-{os.getpid()}"
@@ -281,4 +306,5 @@ def _build_task(order: BatchOrder, shared: str, note: Callable[[str, int], None]
     moved.reverse()
     with suppress(OSError):  # another attempt may be at work there
         os.rmdir(order.staging)
+        os.rmdir(os.path.dirname(order.staging))
     return Built(moved, built.failures)

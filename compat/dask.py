@@ -181,10 +181,11 @@ def distributed_aggregate(
 ) -> pa.Table:
     """Return the analyzer's table of *data_type*: ``events``, ``profiles`` or ``system``.
 
-    What is not indexed yet is read by the workers of *client*, each some traces, and aggregated
-    while it is read; the partial rows, whichever worker they are of, are merged by their keys. It
-    equals ``Indexer.iter_arrow_dfanalyzer``; without traces it is an empty table. Workers leave
-    artifacts in *index_dir*, else in the state directory: it has to be on a shared file system.
+    What is not indexed yet is read by the workers of *client*, the traces of a process by one of
+    them, and aggregated while it is read; the partial rows, whichever trace and worker they are of,
+    are merged by their keys. It equals ``Indexer.iter_arrow_dfanalyzer``; without traces it is an
+    empty table. Workers leave artifacts beside the index, in *index_dir* or else in the state
+    directory: it has to be on a shared file system.
 
     :raises ValueError: *data_type* is none of the three, or there are no *files* and no
         *directory*.
@@ -258,6 +259,7 @@ def _indexed(
         tiers=indexer._tiers(),
         local_staging=folder,
         shared_staging=folder,
+        partition="process",
     )
     with translated_errors(), open_coordinator(status.index_path, selection.root) as store:
         if store is not None:

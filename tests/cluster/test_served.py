@@ -64,7 +64,8 @@ def _hold(daemon: Daemon, run: Path, names: list[str], seconds: float) -> None:
 
 def _jobs(daemon: Daemon) -> int:
     """Return how many jobs the daemon's own workers had."""
-    found = re.search(r"^dftindexd_parse_seconds_count (\S+)$", daemon.client.metrics(), re.M)
+    metrics = daemon.client.metrics()
+    found = re.search(r"^dftindexd_parse_seconds_count (\S+)$", metrics, re.MULTILINE)
     assert found is not None
     return int(float(found[1]))
 
