@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dftindexd.compat.capsule import ArrowBatch
 from dftindexd.compat.errors import DFTUtilsIndexerError, DFTUtilsIOError
-from dftindexd.compat.planning import checked_paths, threads_of
+from dftindexd.compat.planning import checked_ids, checked_paths, threads_of
 from dftindexd.compat.runtime import Runtime, checked_runtime
 
 if TYPE_CHECKING:
@@ -74,13 +74,15 @@ def build_sst_batch(
     :param file_slices: for each file ``None`` for all of it, or ``(member_begin, member_end,
         checkpoint_idx_base, skip_file_scoped_writes, members)``.
     :param progress: is told how many files of how many are done.
+    :raises TypeError: *files* are no paths, or *file_ids* no numbers.
     :raises ValueError: the lists differ in length, or a value is out of its range.
     :raises DFTUtilsIndexerError: a file cannot be read, or *staging_dir* cannot be written.
     """
-    if len(file_ids) != len(files):
-        raise ValueError(f"{len(files)} files have {len(file_ids)} file_ids")
+    files = checked_paths(files)
+    if len(checked_ids(file_ids)) != len(files):
+        raise ValueError(f"file_ids must have the same length as files, {len(files)}")
     if file_slices is not None and len(file_slices) != len(files):
-        raise ValueError(f"{len(files)} files have {len(file_slices)} file_slices")
+        raise ValueError(f"file_slices must have the same length as files, {len(files)}")
     from dftindexd.cluster.build import BatchOrder, build_batch
     from dftindexd.compat.tiers import cluster_tiers
     from dftindexd.compat.translation import translated_errors
@@ -226,7 +228,7 @@ class IndexDatabase:
         if paths is not None and not isinstance(paths, (list, tuple)):
             raise TypeError("paths must be a list of str")
         with self._store() as store:
-            return store.register(checked_paths(paths or []))
+            return store.register(checked_paths(paths or [], "paths"))
 
     def bulk_ingest(
         self, registry: SstArtifactRegistry, skip_cfs: Iterable[str] | None = None
@@ -236,13 +238,15 @@ class IndexDatabase:
 
         :param skip_cfs: ``aggregation`` and ``system_metrics`` can be left where their files are;
             ``agg_manifest.json`` in the store's directory then names them, both.
-        :raises TypeError: *registry* is none.
+        :raises TypeError: *registry* is none, or *skip_cfs* are no names.
         :raises ValueError: *skip_cfs* names a family without which the others say nothing.
         :raises DFTUtilsIndexerError: a file is missing or damaged, slices of a trace are missing,
             or the store cannot be used.
         """
         if not isinstance(registry, SstArtifactRegistry):
-            raise TypeError("registry must be an SstArtifactRegistry")
+            raise TypeError("expected an SstArtifactRegistry instance as registry")
+        if skip_cfs is not None and not isinstance(skip_cfs, Iterable):
+            raise TypeError("skip_cfs must be an iterable of names")
         from dftindexd.cluster.store import OUTSIDE
         from dftindexd.index.store.layout import COLUMN_FAMILIES
 
@@ -266,9 +270,7 @@ class IndexDatabase:
 
         :raises TypeError: *file_ids* are no numbers.
         """
-        ids = list(file_ids)
-        if not all(isinstance(one, int) for one in ids):
-            raise TypeError("file_ids must hold int only")
+        ids = checked_ids(file_ids)
         with self._store() as store:
             store.write_markers(ids)
 
