@@ -153,6 +153,7 @@ def _build(
                     parts.append(part)
                 if note is not None:
                     note(unit.size)
+        failpoint("cluster:build:flush")
         sink.write()
         artifacts = _with_metadata(
             order, stem, [*files, *sink.files], tuple(parts), tuple(failures)

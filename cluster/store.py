@@ -8,6 +8,7 @@ as the store's own writer does it. Ingesting a batch again changes nothing.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
@@ -25,8 +26,15 @@ from dftindexd.index.artifacts.taking import (
     registration,
     take_files,
 )
+from dftindexd.index.errors import StoreLockedError
 from dftindexd.index.model import FileStamp, TierConfig
-from dftindexd.index.store.identity import IDENTITY_FILE, check_root, read_identity
+from dftindexd.index.store.identity import (
+    IDENTITY_FILE,
+    LOCK_FILE,
+    check_root,
+    lock_holder,
+    read_identity,
+)
 from dftindexd.index.store.layout import AGGREGATION, SYSTEM_METRICS, completion_marker
 from dftindexd.index.store.registry import CommitRemoval
 from dftindexd.index.store.writer import StoreWriter
@@ -36,6 +44,11 @@ __all__ = ("OUTSIDE", "IndexStore", "root_of")
 
 #: The families that may stay outside of the store: nothing but the aggregation needs them.
 OUTSIDE: Final = frozenset((AGGREGATION, SYSTEM_METRICS))
+
+_OWNER: Final = "a coordinator"
+#: How long another coordinator is waited for, and how often it is looked whether it is done.
+_PATIENCE_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.05
 
 
 def root_of(paths: Iterable[str]) -> bytes:
@@ -71,16 +84,27 @@ class IndexStore:
 
     @contextmanager
     def open(self, paths: Iterable[str] = ()) -> Iterator[StoreWriter]:
-        """Open the store, a new one for *paths*, for as long as the context lasts.
+        """Open the store, a new one for *paths*, for as long as the context lasts. Another
+        coordinator, which has it open for a moment only, is waited for.
 
         :raises StoreLockedError: somebody else has it open.
         """
-        root = os.fsdecode(self.root(paths))
-        writer = StoreWriter(self.path, root=root, owner=f"a coordinator, pid {os.getpid()}")
+        writer = self._opened(os.fsdecode(self.root(paths)))
         try:
             yield writer
         finally:
             writer.close()
+
+    def _opened(self, root: str) -> StoreWriter:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return StoreWriter(self.path, root=root, owner=f"{_OWNER}, pid {os.getpid()}")
+            except StoreLockedError:
+                holder = lock_holder(os.path.join(self.path, LOCK_FILE))
+                if not holder.startswith(_OWNER) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_SECONDS)
 
     def held(self, names: Iterable[bytes]) -> AbstractContextManager[None]:
         """See :class:`~dftindexd.cluster.coordinator.Coordinator`: nobody else reads them here."""

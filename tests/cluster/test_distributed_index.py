@@ -132,10 +132,11 @@ def _mortal_worker(client: Client, tmp_path: Path, point: str) -> Iterator[None]
         worker.wait()
 
 
+@pytest.mark.parametrize("point", ["cluster:build:unit=kill#2", "cluster:build:flush=kill#2"])
 def test_what_a_worker_did_not_finish_when_it_died_is_done_by_another(
-    tmp_path: Path, run: Path, embedded: dict[str, list[str]], client: Client
+    tmp_path: Path, run: Path, embedded: dict[str, list[str]], client: Client, point: str
 ) -> None:
-    with _mortal_worker(client, tmp_path, "cluster:build:unit=kill#2"):
+    with _mortal_worker(client, tmp_path, point):
         result, indexer = _index(
             tmp_path, run, client=client, partition="round_robin", flush_every_files=1
         )
