@@ -16,6 +16,7 @@ from dftindexd.actors.dispatcher import Dispatcher
 from dftindexd.actors.errors import ActorError, MailboxClosedError
 from dftindexd.actors.events import EventBus, RootEvents
 from dftindexd.actors.file_systems import backend_of
+from dftindexd.actors.holding import Hold
 from dftindexd.actors.mailbox import Mailbox
 from dftindexd.actors.open_stores import OpenStores, in_use
 from dftindexd.actors.parser_pool import ParserPool
@@ -105,6 +106,8 @@ class Root:
         self.supervisors = [self._store_supervisor, self._scheduler_supervisor]
         self._started: list[Supervisor] = []
         self._verifying = anyio.Lock()
+        self.taking = anyio.Lock()
+        """Is held by whoever takes in what others read of the root's traces."""
         if options.follow:
             self.supervisors.append(self._watcher_supervisor)
 
@@ -255,6 +258,18 @@ class Root:
     def records(self, path: bytes) -> list[TraceRecord]:
         """Return the shown record of each trace at or below *path*, at the last generation."""
         return records_below(self.handle.registry, self.relative(path))
+
+    async def hold(self, names: tuple[bytes, ...], seconds: float) -> None:
+        """Leave the traces *names*, relative to the root, to others for *seconds* from now on; with
+        none of them, index what they lack."""
+        await self._scheduler.ask(Hold(paths=names, seconds=seconds))
+
+    async def note_taken(self, names: tuple[bytes, ...]) -> None:
+        """Take in that what others read of the traces *names* was committed."""
+        registry = self.handle.registry
+        for name in names:
+            self._events.committed(name, registry.traces.get(name), registry.generation)
+        await self.hold(names, 0.0)
 
     async def merge(self) -> None:
         """Have traces whose index is in many pieces merged, when nothing else is to do."""

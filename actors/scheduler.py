@@ -28,6 +28,7 @@ from dftindexd.actors.dispatcher import Dispatcher, Turn
 from dftindexd.actors.errors import ActorEndedError
 from dftindexd.actors.events import RootEvents
 from dftindexd.actors.exit_status import ExitStatus
+from dftindexd.actors.holding import Hold, hold
 from dftindexd.actors.job_runner import JobOutcome, JobRunner
 from dftindexd.actors.jobs import Job
 from dftindexd.actors.log import get_log
@@ -130,7 +131,7 @@ class RootScheduler(Actor):
 
     async def handle(
         self,
-        message: Hint | Leave | Merge | Turn | _Looked | _JobDone | ChildFailed,
+        message: Hint | Leave | Merge | Hold | Turn | _Looked | _JobDone | ChildFailed,
         context: ActorContext,
     ) -> None:
         self._notice_store(context.mailbox)
@@ -141,6 +142,9 @@ class RootScheduler(Actor):
                 self._wanted.append(message.ticket)
             case Merge():
                 self._consider_merging(self._handle.registry.traces)
+            case Hold():
+                now, traces = anyio.current_time(), self._handle.registry.sets
+                hold(self._state, traces, message, now=now, wall_ns=time.time_ns())
             case Turn():
                 self._take_turn(message.slot, context.mailbox)
             case _Looked():

@@ -23,6 +23,11 @@ from dftindexd.client.pool import ConnectionPool, Lent
 from dftindexd.client.reading import AsyncReading
 from dftindexd.client.results import Answer, Backup, read_tables
 from dftindexd.client.streams import AnswerStream
+from dftindexd.protocol.cluster_requests import (
+    ClusterHoldRequest,
+    ClusterIngestRequest,
+    ClusterRegisterRequest,
+)
 from dftindexd.protocol.errors import (
     ConnectionLostError,
     DaemonUnreachableError,
@@ -94,6 +99,9 @@ DEFAULT_TIMEOUT = 30.0
 # Asking these twice is the same as asking once.
 _IDEMPOTENT = (
     AggregationRequest,
+    ClusterHoldRequest,
+    ClusterIngestRequest,
+    ClusterRegisterRequest,
     CompactRequest,
     DebugDumpRequest,
     ExplainRequest,

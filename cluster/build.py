@@ -12,19 +12,19 @@ import msgspec
 
 from dftindexd.actors.commands import ParsedOutcome, ParseJob, ParseResult, TraceFailure
 from dftindexd.actors.jobs import segments_of
-from dftindexd.cluster.artifacts import (
-    Artifacts,
-    BatchMetadata,
-    Part,
-    PartFailure,
-    artifacts_of,
-    first_segment_id,
-    sst_name,
-    write_metadata,
-)
+from dftindexd.cluster.artifacts import Artifacts, artifacts_of, sst_name
 from dftindexd.cluster.planning import plan_lpt_partition
 from dftindexd.cluster.readers import Read, readers
 from dftindexd.cluster.slices import Slice
+from dftindexd.index.artifacts.batch import (
+    BatchMetadata,
+    Part,
+    PartFailure,
+    SstFile,
+    first_segment_id,
+    write_metadata,
+)
+from dftindexd.index.artifacts.files import digest_of, protect
 from dftindexd.index.errors import StoreReadOnlyError
 from dftindexd.index.failpoints import failpoint
 from dftindexd.index.model import ParseRequest, TierConfig
@@ -153,6 +153,7 @@ def _build(
                     parts.append(part)
                 if note is not None:
                     note(unit.size)
+        failpoint("cluster:build:flush")
         sink.write()
         artifacts = _with_metadata(
             order, stem, [*files, *sink.files], tuple(parts), tuple(failures)
@@ -240,21 +241,28 @@ def _with_metadata(
 ) -> list[Artifacts]:
     """Write the metadata of a batch whose rows are all in files, and return its artifacts."""
     path = os.path.join(order.staging, f"{stem}.metadata")
-    metadata = BatchMetadata(
-        parts=parts,
-        failures=failures,
-        files={
-            os.path.basename(sst): os.stat(sst).st_size for paths in ssts for sst in paths.values()
-        },
-        forced=order.forced,
-    )
     try:
+        metadata = BatchMetadata(
+            parts=parts,
+            failures=failures,
+            files={
+                os.path.basename(sst): _described(family, sst)
+                for paths in ssts
+                for family, sst in paths.items()
+            },
+            forced=order.forced,
+        )
         write_metadata(path, metadata)
     except OSError as error:
         raise _unwritable(order.staging, error) from error
     named = [{sst_name(family): sst for family, sst in paths.items()} for paths in ssts]
     first, *others = named or [{}]
     return [artifacts_of({**first, "metadata_sst": path}), *map(artifacts_of, others)]
+
+
+def _described(family: str, path: str) -> SstFile:
+    protect(path)
+    return SstFile(family, os.stat(path).st_size, digest_of(path))
 
 
 def _unwritable(folder: str, error: OSError) -> StoreReadOnlyError:

@@ -19,15 +19,22 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from dftindexd.cluster.artifacts import Artifacts, SstArtifactRegistry, move_artifacts
 from dftindexd.cluster.build import BatchOrder, Built, Unit, build_batch
-from dftindexd.cluster.planning import WorkUnit, plan_round_robin, plan_work_units
+from dftindexd.cluster.coordinator import Coordinator
+from dftindexd.cluster.planning import (
+    WorkUnit,
+    plan_by_process,
+    plan_round_robin,
+    plan_work_units,
+)
+from dftindexd.cluster.processes import process_of
 from dftindexd.cluster.slices import Slice, Survey, slices_of, survey
-from dftindexd.cluster.store import IndexStore
 from dftindexd.index.errors import TraceGoneError
 from dftindexd.index.model import FileStamp, TierConfig
 
 __all__ = ("Build", "Done", "Executor", "Inline", "Outcome", "Partition", "Progress", "run_build")
 
-Partition: TypeAlias = Literal["lpt", "round_robin"]
+#: How shares are dealt; ``process``: as ``lpt``, the traces of a process to one worker.
+Partition: TypeAlias = Literal["lpt", "process", "round_robin"]
 
 #: Is told how much of how much is done, and what that is.
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -90,7 +97,6 @@ class Build:
 
     root: bytes
     stamps: Mapping[bytes, FileStamp]
-    index_path: str
     tiers: TierConfig
     local_staging: str
     shared_staging: str
@@ -110,12 +116,13 @@ class Done:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_build(build: Build, executor: Executor, progress: Progress | None = None) -> Done:
-    """Have the workers index what the store lacks, and take it in.
+def run_build(
+    build: Build, store: Coordinator, executor: Executor, progress: Progress | None = None
+) -> Done:
+    """Have the workers index what *store* lacks, and take it in.
 
     :raises CoreError: the store or a staging directory cannot be used.
     """
-    store = IndexStore(build.index_path, build.root)
     if build.whole_root:
         store.forget_gone(build.stamps)
     names = list(build.stamps) if build.forced else store.lacking(build.stamps, build.tiers)
@@ -125,14 +132,15 @@ def run_build(build: Build, executor: Executor, progress: Progress | None = None
         (os.fsdecode(os.path.join(build.root, name)), build.stamps[name].size)
         for name in sorted(names)
     ]
-    return _Run(build, executor, store, progress).index(entries)
+    with store.held(names):
+        return _Run(build, executor, store, progress).index(entries)
 
 
 class _Run:
     """One build on its way. What it stages lies in a directory of its own."""
 
     def __init__(
-        self, build: Build, executor: Executor, store: IndexStore, progress: Progress | None
+        self, build: Build, executor: Executor, store: Coordinator, progress: Progress | None
     ) -> None:
         self._build = build
         self._executor = executor
@@ -169,8 +177,21 @@ class _Run:
         members = [
             surveys[path].sizes if path in surveys else [(0, size)] for path, size in entries
         ]
-        planned = plan_work_units(members, workers)
+        if self._build.partition == "process":
+            planned = plan_by_process(members, self._processes(entries), workers)
+        else:
+            planned = plan_work_units(members, workers)
         return _cut(entries, planned, surveys)
+
+    def _processes(self, entries: Sequence[tuple[str, int]]) -> list[int | None]:
+        """Have the workers look which process each trace is of."""
+        workers = self._executor.workers
+        found: list[int | None] = [None] * len(entries)
+        shares = [(tuple(path for path, _ in entries[one::workers]),) for one in range(workers)]
+        for number, outcome in self._executor.run(_processes_task, shares, _ignore):
+            if outcome.error is None:
+                found[number::workers] = outcome.result
+        return found
 
     def _surveys(self, entries: Sequence[tuple[str, int]], share: int) -> dict[str, Survey]:
         """Have the traces surveyed that are larger than a worker's even *share*."""
@@ -270,6 +291,11 @@ def _survey_task(path: str, _note: Callable[[str, int], None]) -> Survey:
     return survey(path)
 
 
+def _processes_task(paths: Sequence[str], _note: Callable[[str, int], None]) -> list[int | None]:
+    """Look which process each trace is of, on a worker."""
+    return [process_of(path) for path in paths]
+
+
 def _build_task(order: BatchOrder, shared: str, note: Callable[[str, int], None]) -> Built:
     """Build a share, on a worker, and move what it gave to the directory *shared*, if any."""
     name = f"{order.name}@{socket.gethostname()}-{os.getpid()}"
@@ -280,4 +306,5 @@ def _build_task(order: BatchOrder, shared: str, note: Callable[[str, int], None]
     moved.reverse()
     with suppress(OSError):  # another attempt may be at work there
         os.rmdir(order.staging)
+        os.rmdir(os.path.dirname(order.staging))
     return Built(moved, built.failures)

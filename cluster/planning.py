@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -12,6 +13,7 @@ __all__ = (
     "Member",
     "WorkUnit",
     "assign_files_by_pid",
+    "plan_by_process",
     "plan_lpt_partition",
     "plan_round_robin",
     "plan_work_units",
@@ -53,14 +55,41 @@ def plan_work_units(
     *member_map* has the members of each file, none for one that cannot be cut. A unit ends with the
     member by which it has *target_c_size* bytes, by default a worker's even share of all.
     """
-    workers = max(num_workers, 1)
+    units = _all_units(member_map, num_workers, target_c_size)
+    units.sort(key=lambda unit: (-unit.c_size, unit.file_idx, unit.member_begin))
+    dealt = _dealt(units, [max(unit.c_size, 1) for unit in units], num_workers)
+    return [sorted(share) for share in dealt]
+
+
+def plan_by_process(
+    member_map: Sequence[Sequence[Member]], processes: Sequence[int | None], num_workers: int
+) -> list[list[WorkUnit]]:
+    """Deal units to workers as :func:`plan_work_units` does, but all files of one of *processes* to
+    one worker, except those that are cut."""
+    units = _all_units(member_map, num_workers, 0)
+    counts = Counter(unit.file_idx for unit in units)
+    groups: dict[object, list[WorkUnit]] = {}
+    for unit in units:
+        process = processes[unit.file_idx] if counts[unit.file_idx] == 1 else None
+        # A key that no other unit has, where nothing keeps it with others.
+        key = (process,) if process is not None else unit
+        groups.setdefault(key, []).append(unit)
+    ordered = sorted(groups.values(), key=lambda group: (-_weight(group), group[0]))
+    dealt = _dealt(ordered, [_weight(group) for group in ordered], num_workers)
+    return [sorted(unit for group in share for unit in group) for share in dealt]
+
+
+def _weight(units: Iterable[WorkUnit]) -> int:
+    return sum(max(unit.c_size, 1) for unit in units)
+
+
+def _all_units(
+    member_map: Sequence[Sequence[Member]], num_workers: int, target_c_size: int
+) -> list[WorkUnit]:
     cut = [list(members) or [(0, 0)] for members in member_map]
     total = sum(size for members in cut for _, size in members)
-    target = target_c_size or -(-total // workers)
-    units = [unit for index, members in enumerate(cut) for unit in _units(index, members, target)]
-    units.sort(key=lambda unit: (-unit.c_size, unit.file_idx, unit.member_begin))
-    dealt = _dealt(units, [max(unit.c_size, 1) for unit in units], workers)
-    return [sorted(share) for share in dealt]
+    target = target_c_size or -(-total // max(num_workers, 1))
+    return [unit for index, members in enumerate(cut) for unit in _units(index, members, target)]
 
 
 def plan_round_robin(sizes: Sequence[int], num_workers: int) -> list[list[WorkUnit]]:

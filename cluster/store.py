@@ -8,55 +8,47 @@ as the store's own writer does it. Ingesting a batch again changes nothing.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Final, NamedTuple
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
 
-import msgspec
-
-from dftindexd.actors.directories import is_below
-from dftindexd.cluster.artifacts import (
-    ArtifactError,
-    BatchMetadata,
-    Part,
-    SstArtifactRegistry,
-    read_metadata,
-)
-from dftindexd.cluster.assembly import TOO_LATE, assemble, base_version, grouped
+from dftindexd.cluster.artifacts import SstArtifactRegistry
+from dftindexd.cluster.coordinator import Ingested, showing
 from dftindexd.cluster.outside import OutsideFiles, add_outside
-from dftindexd.index.model import FileStamp, TierConfig, TraceRecord
-from dftindexd.index.scan import stamp_or_none
+from dftindexd.index.artifacts.batch import BatchMetadata, read_metadata
+from dftindexd.index.artifacts.files import unlink_all
+from dftindexd.index.artifacts.taking import (
+    files_of,
+    name_below,
+    not_taken,
+    plan_taking,
+    registration,
+    take_files,
+)
+from dftindexd.index.errors import StoreLockedError
+from dftindexd.index.model import FileStamp, TierConfig
 from dftindexd.index.store.identity import (
     IDENTITY_FILE,
-    RootError,
+    LOCK_FILE,
     check_root,
+    lock_holder,
     read_identity,
 )
 from dftindexd.index.store.layout import AGGREGATION, SYSTEM_METRICS, completion_marker
-from dftindexd.index.store.registry import (
-    Commit,
-    CommitParsed,
-    CommitQuarantine,
-    CommitRemoval,
-    Registry,
-)
+from dftindexd.index.store.registry import CommitRemoval
 from dftindexd.index.store.writer import StoreWriter
 from dftindexd.index.tier_sets import cover
 
-__all__ = ("OUTSIDE", "IndexStore", "Ingested", "root_of")
+__all__ = ("OUTSIDE", "IndexStore", "root_of")
 
 #: The families that may stay outside of the store: nothing but the aggregation needs them.
 OUTSIDE: Final = frozenset((AGGREGATION, SYSTEM_METRICS))
 
-_REGISTERED: Final = "registered for a build by a cluster, not indexed yet"
-_NO_STAMP: Final = FileStamp(0, 0, 0, 0)
-
-
-class Ingested(NamedTuple):
-    """What became of the batches: *incomplete* traces, with the reason, and how many were taken."""
-
-    taken: int
-    incomplete: dict[bytes, str]
+_OWNER: Final = "a coordinator"
+#: How long another coordinator is waited for, and how often it is looked whether it is done.
+_PATIENCE_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.05
 
 
 def root_of(paths: Iterable[str]) -> bytes:
@@ -92,33 +84,31 @@ class IndexStore:
 
     @contextmanager
     def open(self, paths: Iterable[str] = ()) -> Iterator[StoreWriter]:
-        """Open the store, a new one for *paths*, for as long as the context lasts.
+        """Open the store, a new one for *paths*, for as long as the context lasts. Another
+        coordinator, which has it open for a moment only, is waited for.
 
         :raises StoreLockedError: somebody else has it open.
         """
-        root = os.fsdecode(self.root(paths))
-        writer = StoreWriter(self.path, root=root, owner=f"a coordinator, pid {os.getpid()}")
+        writer = self._opened(os.fsdecode(self.root(paths)))
         try:
             yield writer
         finally:
             writer.close()
 
-    def name(self, path: str) -> bytes:
-        """Return the path of a trace relative to the root.
+    def _opened(self, root: str) -> StoreWriter:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return StoreWriter(self.path, root=root, owner=f"{_OWNER}, pid {os.getpid()}")
+            except StoreLockedError:
+                holder = lock_holder(os.path.join(self.path, LOCK_FILE))
+                if not holder.startswith(_OWNER) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_SECONDS)
 
-        :raises RootError: it does not lie below it.
-        """
-        root = self.root([path])
-        named = os.path.abspath(os.fsencode(path))
-        if not is_below(named, root):  # a link below the root keeps its name
-            named = os.path.realpath(named)
-        relative = os.path.relpath(named, root)
-        if relative.startswith(b"../"):
-            raise RootError(
-                f"{path} does not lie below {os.fsdecode(root)}, whose index {self.path} is",
-                "name another index path",
-            )
-        return relative
+    def held(self, names: Iterable[bytes]) -> AbstractContextManager[None]:
+        """See :class:`~dftindexd.cluster.coordinator.Coordinator`: nobody else reads them here."""
+        return nullcontext()
 
     def register(self, paths: list[str]) -> list[int]:
         """Return the file id of each of *paths*, a new one for each that has none.
@@ -127,11 +117,12 @@ class IndexStore:
         """
         if not paths:
             return []
-        names = [self.name(path) for path in paths]
+        root = self.root(paths)
+        names = [name_below(root, os.fsencode(path)) for path in paths]
         with self.open(paths) as writer:
             new = [name for name in dict.fromkeys(names) if name not in writer.registry.sets]
             if new:
-                writer.write((), [_registration(name) for name in new])
+                writer.write((), [registration(name) for name in new])
             return [writer.registry.sets[name][0].file_id for name in names]
 
     def lacking(self, stamps: Mapping[bytes, FileStamp], tiers: TierConfig) -> list[bytes]:
@@ -144,7 +135,7 @@ class IndexStore:
         return [
             path
             for path, stamp in stamps.items()
-            if cover(_showing(sets.get(path, ()), stamp), tiers).missing is not None
+            if cover(showing(sets.get(path, ()), stamp), tiers).missing is not None
         ]
 
     def ingest(
@@ -155,24 +146,28 @@ class IndexStore:
         What the store holds as it is on disk is not replaced, unless a batch is forced. With some
         of the families *outside*, traces get no aggregation, and its files stay where they are.
 
-        :raises ArtifactError: a file is missing, or not as it was written; nothing is taken then.
+        What was taken in is removed from where it was.
+
+        :raises ArtifactError: a file is missing, not as it was written, or not to be trusted;
+            nothing is taken then.
         :raises RootError: a trace lies elsewhere.
         """
-        batches = [read_metadata(path) for path in registry.batches()]
+        delivery = registry.delivery()
+        batches = [read_metadata(path) for path in delivery.batches]
         paths = [os.fsdecode(part.path) for batch in batches for part in batch.parts]
         if not paths:
             return Ingested(0, {})
         with self.open(paths) as writer:
-            new = _not_taken(batches, writer.registry)
-            if not new:
-                return Ingested(0, {})
-            artifacts = _checked_files(new, registry.files())
-            commits, incomplete = self._commits(new, writer.registry, bool(outside))
-            inside = {family: ssts for family, ssts in artifacts.items() if family not in outside}
-            writer.ingest(inside, commits)
+            new = not_taken(batches, writer.registry)
+            taking = plan_taking(new, writer.registry, self.root(), aggregated=not outside)
+            artifacts = take_files(new, delivery.files, writer.staging, outside)
+            if new:
+                inside = {name: ssts for name, ssts in artifacts.items() if name not in outside}
+                writer.ingest(inside, taking.commits)
         if outside:
             self._note_outside(new, artifacts)
-        return Ingested(len(new), incomplete)
+        unlink_all(files_of(new, delivery.files, outside))
+        return Ingested(len(new), taking.incomplete)
 
     def _note_outside(
         self, batches: Iterable[BatchMetadata], artifacts: Mapping[str, Sequence[str]]
@@ -182,37 +177,6 @@ class IndexStore:
         files = {family: tuple(artifacts.get(family, ())) for family in sorted(OUTSIDE)}
         if any(files.values()):
             add_outside(self.path, [OutsideFiles(tier, files) for tier in tiers if tier])
-
-    def _commits(
-        self, batches: list[BatchMetadata], registry: Registry, without_aggregation: bool
-    ) -> tuple[list[Commit], dict[bytes, str]]:
-        """Return what to commit, and the traces that are not whole."""
-        commits: list[Commit] = []
-        incomplete: dict[bytes, str] = {}
-        forced = {part.path for batch in batches if batch.forced for part in batch.parts}
-        for (path, tiers), parts in grouped(_parts(batches)).items():
-            name = self.name(os.fsdecode(path))
-            if without_aggregation:
-                tiers = msgspec.structs.replace(tiers, aggregation=None).normal()
-            sets = registry.sets.get(name, ())
-            whole = assemble(parts)
-            if whole.parsed is None:
-                incomplete[path] = whole.reason
-            else:
-                stamp = whole.parsed.stamp
-                version = base_version(
-                    sets, tiers, stamp, stamp_or_none(path), forced=path in forced
-                )
-                commits.append(
-                    CommitParsed(path=name, base_version=version, tiers=tiers, parsed=whole.parsed)
-                )
-                if version != TOO_LATE:
-                    commits += _outdated(sets, tiers, stamp)
-            commits += [
-                CommitParsed(path=name, base_version=TOO_LATE, tiers=tiers, parsed=part.parsed)
-                for part in whole.unused
-            ]
-        return commits, incomplete
 
     def write_markers(self, file_ids: Iterable[int]) -> None:
         """Write the completion marker of each set with an aggregation of these traces again."""
@@ -241,71 +205,3 @@ class IndexStore:
             ]
             if gone:
                 writer.write((), gone)
-
-
-def _registration(name: bytes) -> CommitQuarantine:
-    return CommitQuarantine(
-        path=name,
-        base_version=0,
-        tiers=TierConfig().normal(),
-        stamp=_NO_STAMP,
-        reason=_REGISTERED,
-    )
-
-
-def _outdated(sets: Iterable[TraceRecord], tiers: TierConfig, stamp: FileStamp) -> list[Commit]:
-    """Return the removals of the other sets of a trace that do not show it as *stamp* does."""
-    return [
-        CommitRemoval(path=one.path, base_version=one.version, tiers=one.tiers)
-        for one in sets
-        if one.stamp != stamp and one.tiers != tiers
-    ]
-
-
-def _showing(sets: Iterable[TraceRecord], stamp: FileStamp) -> list[TraceRecord]:
-    return [one for one in sets if one.stamp == stamp and not one.quarantined]
-
-
-def _parts(batches: Iterable[BatchMetadata]) -> list[Part]:
-    return [part for batch in batches for part in batch.parts]
-
-
-def _not_taken(batches: Iterable[BatchMetadata], registry: Registry) -> list[BatchMetadata]:
-    """Return those of *batches* that were not committed before: their segments' ids say so."""
-    visible = {
-        segment.segment_id
-        for sets in registry.sets.values()
-        for record in sets
-        for segment in record.segments
-    }
-    return [
-        batch
-        for batch in batches
-        if visible.isdisjoint(s.segment_id for part in batch.parts for s in part.parsed.segments)
-    ]
-
-
-def _checked_files(
-    batches: Iterable[BatchMetadata], files: Mapping[str, tuple[str, str]]
-) -> dict[str, list[str]]:
-    """Return the files of each family that *batches* name.
-
-    :raises ArtifactError: one is not there, or not of the size that it had.
-    """
-    found: dict[str, list[str]] = {}
-    for batch in batches:
-        for name, size in batch.files.items():
-            if name not in files:
-                raise ArtifactError(
-                    f"the artifact {name} of a batch is missing",
-                    "append every artifact that build_sst_batch returned",
-                )
-            family, path = files[name]
-            actual = os.stat(path).st_size if os.path.isfile(path) else -1
-            if actual != size:
-                raise ArtifactError(
-                    f"{path} " + ("is missing" if actual < 0 else f"has {actual} of {size} bytes"),
-                    "have the worker build its batch again",
-                )
-            found.setdefault(family, []).append(path)
-    return found

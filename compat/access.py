@@ -3,7 +3,7 @@ this process's own.
 
 A daemon serves it if one answers, a root of its covers the directory, and it keeps all that is
 required up to date. It is asked anew each time, so that it may come and go. Where an ``index_dir``
-is named, the store lies there, and no daemon is asked.
+is named, the store lies there, and a daemon answers only if that is its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dftindexd.compat.config import IndexStatus
 from dftindexd.compat.selection import Selection
 from dftindexd.compat.status import status_of
 from dftindexd.index.model import TierConfig
+from dftindexd.index.store.identity import IDENTITY_FILE
 from dftindexd.index.tier_sets import Sets
 from dftindexd.protocol.paths import socket_candidates
 
@@ -39,13 +40,17 @@ def _daemon(
     selection: Selection, index_dir: str, tiers: TierConfig
 ) -> Iterator[ServedIndex | None]:
     """Connect to the daemon that serves the traces, ``None`` where none does."""
-    if index_dir or not any(map(os.path.exists, socket_candidates(os.environ, os.getuid()))):
+    store = selection.store_path(index_dir) if index_dir else ""
+    if (store and not os.path.exists(os.path.join(store, IDENTITY_FILE))) or not any(
+        map(os.path.exists, socket_candidates(os.environ, os.getuid()))
+    ):
         yield None
         return
     from dftindexd.compat.served import served_index
 
     with served_index(selection, tiers) as served:
-        yield served
+        is_meant = served is None or not store or os.path.samefile(served.path, store)
+        yield served if is_meant else None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -95,6 +96,9 @@ def distributed_index(
     Traces that the store holds already as they are on disk are left alone, those of *directory*
     that are gone are forgotten. ``Indexer(directory, index_dir=index_path)`` reads the result.
 
+    Where a daemon serves the traces and *index_path* is its store, or not given, workers read for
+    the daemon, which takes in what they leave and reads none of these traces meanwhile.
+
     :param directory: traces in it and below it; or else *files*.
     :param local_staging: where workers write artifacts. They move them to *shared_staging* where
         that is another directory; the coordinator reads them there.
@@ -109,7 +113,9 @@ def distributed_index(
     :raises FileNotFoundError: one of *files* is missing.
     :raises DFTUtilsIndexerError: the store or the staging directory cannot be used.
     """
-    if not index_path:
+    from dftindexd.cluster.served_store import may_be_served
+
+    if not index_path and not may_be_served():
         raise ValueError("index_path is required")
     if not local_staging:
         raise ValueError("local_staging is required")
@@ -118,6 +124,7 @@ def distributed_index(
     if partition not in ("lpt", "round_robin"):
         raise ValueError(f"unknown partition={partition}")
     from dftindexd.cluster.driver import Build, Done, Inline, run_build
+    from dftindexd.cluster.opening import open_coordinator
     from dftindexd.cluster.traces import traces_in, traces_of
     from dftindexd.compat.tiers import cluster_tiers
     from dftindexd.compat.translation import translated_errors
@@ -126,13 +133,16 @@ def distributed_index(
         checkpoint_size, bloom_dimensions, aggregation_config, manifest=build_manifest
     )
     done = Done()
-    with translated_errors():
+    with translated_errors(), ExitStack() as stack:
         traces = traces_in(directory) if files is None else traces_of(files)
-        if traces.stamps:
+        path = literal_store(index_path) if index_path else ""
+        store = stack.enter_context(open_coordinator(path, traces.root or None))
+        if store is None:
+            raise ValueError("index_path is required: no daemon serves these traces")
+        if traces.root:
             build = Build(
                 root=traces.root,
                 stamps=traces.stamps,
-                index_path=literal_store(index_path),
                 tiers=tiers,
                 local_staging=os.path.abspath(local_staging),
                 shared_staging=os.path.abspath(shared_staging or local_staging),
@@ -143,11 +153,11 @@ def distributed_index(
                 flush_every=flush_every_files,
             )
             executor: Executor = Inline() if client is None else DaskExecutor(client)
-            done = run_build(build, executor, progress)
+            done = run_build(build, store, executor, progress)
     return {
         "total_files": len(traces.stamps),
         "per_worker": done.per_worker,
-        "index_path": index_path,
+        "index_path": index_path or store.path,
         "artifact_batches": done.artifact_batches,
         "failed": done.failed,
     }
@@ -171,10 +181,11 @@ def distributed_aggregate(
 ) -> pa.Table:
     """Return the analyzer's table of *data_type*: ``events``, ``profiles`` or ``system``.
 
-    What is not indexed yet is read by the workers of *client*, each some traces, and aggregated
-    while it is read; the partial rows, whichever worker they are of, are merged by their keys. It
-    equals ``Indexer.iter_arrow_dfanalyzer``; without traces it is an empty table. Workers leave
-    artifacts in *index_dir*, else in the state directory: it has to be on a shared file system.
+    What is not indexed yet is read by the workers of *client*, the traces of a process by one of
+    them, and aggregated while it is read; the partial rows, whichever trace and worker they are of,
+    are merged by their keys. It equals ``Indexer.iter_arrow_dfanalyzer``; without traces it is an
+    empty table. Workers leave artifacts beside the index, in *index_dir* or else in the state
+    directory: it has to be on a shared file system.
 
     :raises ValueError: *data_type* is none of the three, or there are no *files* and no
         *directory*.
@@ -233,24 +244,26 @@ def _indexed(
     status = indexer.resolve()
     if not status.total_files:
         return None
-    selection = indexer._select()
-    if client is None or status.index_path != selection.store_path(index_dir):
+    if client is None:
         indexer.ensure_indexed()  # here, or by the daemon that serves the traces
         return indexer
     from dftindexd.cluster.driver import Build, run_build
+    from dftindexd.cluster.opening import open_coordinator
     from dftindexd.compat.translation import translated_errors
 
+    selection = indexer._select()
     folder = os.path.dirname(status.index_path)
     build = Build(
         root=selection.root,
         stamps={path: stamp for path, stamp in selection.stamps.items() if stamp is not None},
-        index_path=status.index_path,
         tiers=indexer._tiers(),
         local_staging=folder,
         shared_staging=folder,
+        partition="process",
     )
-    with translated_errors():
-        run_build(build, DaskExecutor(client))
+    with translated_errors(), open_coordinator(status.index_path, selection.root) as store:
+        if store is not None:
+            run_build(build, store, DaskExecutor(client))
     return indexer
 
 

@@ -2,24 +2,26 @@
 
 A coordinator registers files, workers build artifacts of SST files, and the coordinator ingests
 them into its store. The store is named by its path: ``<path>`` where that ends in ``.dftindex``,
-else ``<path>/.dftindex``. Nothing but these calls opens it, each for as long as it lasts.
+else ``<path>/.dftindex``. Nothing but these calls opens it, each for as long as it lasts; the store
+of a running daemon is worked with by that.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dftindexd.compat.capsule import ArrowBatch
 from dftindexd.compat.errors import DFTUtilsIndexerError, DFTUtilsIOError
-from dftindexd.compat.planning import checked_paths, threads_of
+from dftindexd.compat.planning import checked_ids, checked_paths, threads_of
 from dftindexd.compat.runtime import Runtime, checked_runtime
 
 if TYPE_CHECKING:
     from dftindexd.cluster.build import Unit
+    from dftindexd.cluster.coordinator import Coordinator
     from dftindexd.cluster.slices import Slice
-    from dftindexd.cluster.store import IndexStore
 
 __all__ = (
     "IndexDatabase",
@@ -72,13 +74,15 @@ def build_sst_batch(
     :param file_slices: for each file ``None`` for all of it, or ``(member_begin, member_end,
         checkpoint_idx_base, skip_file_scoped_writes, members)``.
     :param progress: is told how many files of how many are done.
+    :raises TypeError: *files* are no paths, or *file_ids* no numbers.
     :raises ValueError: the lists differ in length, or a value is out of its range.
     :raises DFTUtilsIndexerError: a file cannot be read, or *staging_dir* cannot be written.
     """
-    if len(file_ids) != len(files):
-        raise ValueError(f"{len(files)} files have {len(file_ids)} file_ids")
+    files = checked_paths(files)
+    if len(checked_ids(file_ids)) != len(files):
+        raise ValueError(f"file_ids must have the same length as files, {len(files)}")
     if file_slices is not None and len(file_slices) != len(files):
-        raise ValueError(f"{len(files)} files have {len(file_slices)} file_slices")
+        raise ValueError(f"file_slices must have the same length as files, {len(files)}")
     from dftindexd.cluster.build import BatchOrder, build_batch
     from dftindexd.compat.tiers import cluster_tiers
     from dftindexd.compat.translation import translated_errors
@@ -200,10 +204,15 @@ class IndexDatabase:
                 f"cannot make the index {self.index_path}: {error.strerror}"
             ) from error
 
-    def _store(self) -> IndexStore:
-        from dftindexd.cluster.store import IndexStore
+    @contextmanager
+    def _store(self) -> Iterator[Coordinator]:
+        """Open the store, by the daemon that serves it, if one does."""
+        from dftindexd.cluster.opening import open_coordinator
+        from dftindexd.compat.translation import translated_errors
 
-        return IndexStore(self.index_path)
+        with translated_errors(), open_coordinator(self.index_path) as store:
+            if store is not None:
+                yield store
 
     def init_schema(self) -> None:
         """Do nothing: a store has all that it needs when it is opened first."""
@@ -218,10 +227,8 @@ class IndexDatabase:
         """
         if paths is not None and not isinstance(paths, (list, tuple)):
             raise TypeError("paths must be a list of str")
-        from dftindexd.compat.translation import translated_errors
-
-        with translated_errors():
-            return self._store().register(checked_paths(paths or []))
+        with self._store() as store:
+            return store.register(checked_paths(paths or [], "paths"))
 
     def bulk_ingest(
         self, registry: SstArtifactRegistry, skip_cfs: Iterable[str] | None = None
@@ -231,24 +238,25 @@ class IndexDatabase:
 
         :param skip_cfs: ``aggregation`` and ``system_metrics`` can be left where their files are;
             ``agg_manifest.json`` in the store's directory then names them, both.
-        :raises TypeError: *registry* is none.
+        :raises TypeError: *registry* is none, or *skip_cfs* are no names.
         :raises ValueError: *skip_cfs* names a family without which the others say nothing.
         :raises DFTUtilsIndexerError: a file is missing or damaged, slices of a trace are missing,
             or the store cannot be used.
         """
         if not isinstance(registry, SstArtifactRegistry):
-            raise TypeError("registry must be an SstArtifactRegistry")
+            raise TypeError("expected an SstArtifactRegistry instance as registry")
+        if skip_cfs is not None and not isinstance(skip_cfs, Iterable):
+            raise TypeError("skip_cfs must be an iterable of names")
         from dftindexd.cluster.store import OUTSIDE
-        from dftindexd.compat.translation import translated_errors
         from dftindexd.index.store.layout import COLUMN_FAMILIES
 
         skipped = frozenset(skip_cfs or ())
         needed = sorted(skipped & set(COLUMN_FAMILIES) - OUTSIDE)
         if needed:
             raise ValueError(f"skip_cfs cannot name {needed[0]}: the other families need it")
-        with translated_errors():
-            outside = OUTSIDE if skipped & OUTSIDE else frozenset[str]()
-            ingested = self._store().ingest(registry._registry, outside)
+        outside = OUTSIDE if skipped & OUTSIDE else frozenset[str]()
+        with self._store() as store:
+            ingested = store.ingest(registry._registry, outside)
         for path, reason in ingested.incomplete.items():
             raise DFTUtilsIndexerError(f"{os.fsdecode(path)} is not indexed: {reason}")
 
@@ -262,13 +270,9 @@ class IndexDatabase:
 
         :raises TypeError: *file_ids* are no numbers.
         """
-        ids = list(file_ids)
-        if not all(isinstance(one, int) for one in ids):
-            raise TypeError("file_ids must hold int only")
-        from dftindexd.compat.translation import translated_errors
-
-        with translated_errors():
-            self._store().write_markers(ids)
+        ids = checked_ids(file_ids)
+        with self._store() as store:
+            store.write_markers(ids)
 
 
 def scan_aggregation_manifest(

@@ -11,6 +11,7 @@ from dftindexd.compat.errors import DFTUtilsError
 from dftindexd.compat.runtime import Runtime, checked_runtime, get_default_runtime
 
 __all__ = (
+    "checked_ids",
     "checked_paths",
     "enumerate_gzip_members",
     "plan_lpt_partition",
@@ -38,9 +39,12 @@ def scan_files(
     end of its name, or a glob; without patterns of every one. Links to directories are not
     followed.
 
+    :raises TypeError: *directory* is no path.
     :raises DFTUtilsError: *directory* is none, or cannot be read.
     """
     checked_runtime(runtime)
+    if not isinstance(directory, str):
+        raise TypeError(f"directory must be str, not {type(directory).__name__}")
     if not os.path.exists(directory):
         raise DFTUtilsError(f"filesystem error: Directory does not exist: {directory}")
     if not os.path.isdir(directory):
@@ -80,6 +84,7 @@ def plan_lpt_partition(
 
     if not isinstance(entries, Iterable):
         raise TypeError("entries must be a sequence of (path, size) tuples")
+    _check_workers(num_workers)
     return planning.plan_lpt_partition([_pair(one, str) for one in entries], num_workers)
 
 
@@ -95,6 +100,7 @@ def plan_work_units(
 
     if not isinstance(member_map, Iterable):
         raise TypeError("member_map must be a sequence")
+    _check_workers(num_workers)
     members = []
     for one in member_map:
         if not isinstance(one, Iterable):
@@ -105,6 +111,11 @@ def plan_work_units(
         [(one.file_idx, one.member_begin, one.member_end, one.c_size) for one in share]
         for share in planned
     ]
+
+
+def _check_workers(number: object) -> None:
+    if not isinstance(number, int):
+        raise TypeError(f"num_workers must be int, not {type(number).__name__}")
 
 
 def _pair(value: Any, first: type) -> tuple[Any, int]:
@@ -131,14 +142,27 @@ def enumerate_gzip_members(
         return list(pool.map(gzip_members, paths))
 
 
-def checked_paths(files: object) -> list[str]:
-    """Return *files* as a list.
+def checked_paths(files: object, name: str = "files") -> list[str]:
+    """Return *files* as a list; *name* is that of the argument.
 
     :raises TypeError: they are no paths.
     """
     if not isinstance(files, Iterable):
-        raise TypeError("files must be a sequence")
+        raise TypeError(f"{name} must be a sequence")
     paths = list(files)
     if not all(isinstance(path, str) for path in paths):
-        raise TypeError("files must hold paths only")
+        raise TypeError(f"{name} items must be str")
     return paths
+
+
+def checked_ids(file_ids: object) -> list[int]:
+    """Return *file_ids* as a list.
+
+    :raises TypeError: they are no numbers.
+    """
+    if not isinstance(file_ids, Iterable):
+        raise TypeError("file_ids must be an iterable of int")
+    ids = list(file_ids)
+    if not all(isinstance(one, int) for one in ids):
+        raise TypeError("file_ids items must be int")
+    return ids

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -12,10 +11,11 @@ import pyarrow as pa
 
 from dftindexd.client.results import Answer
 from dftindexd.client.sync_client import Client, connect
+from dftindexd.cluster.served_sets import served_sets
 from dftindexd.compat.reading import OpenIndex, Wanted
 from dftindexd.compat.selection import Selection
 from dftindexd.compat.translation import translated_errors
-from dftindexd.index.model import AggregationTier, FileStamp, TierConfig, TraceRecord
+from dftindexd.index.model import AggregationTier, TierConfig
 from dftindexd.index.query.event_plan import TracePlan
 from dftindexd.index.query.hash_names import HashKind
 from dftindexd.index.query.rows import Kind
@@ -58,7 +58,7 @@ class ServedIndex:
         head = cast("IndexHead", answer.head)
         self.path = head.store
         self.tiers = msgspec.json.decode(head.tiers, type=TierConfig)
-        self._sets = _sets(answer)
+        self._sets = served_sets(answer)
 
     def _fetch(self, request: Request[Any]) -> Answer:
         return self._client.fetch(request, timeout=None)
@@ -76,7 +76,7 @@ class ServedIndex:
         request = IndexBuildRequest(directory=selection.root, names=names, force=force)
         self._client.request(request, timeout=None)
         answer = self._fetch(IndexSetsRequest(directory=selection.root, names=self._names))
-        self._sets = _sets(answer)
+        self._sets = served_sets(answer)
         return self._sets
 
     def _of(self, sets: Mapping[bytes, Sets]) -> dict[str, Any]:
@@ -145,28 +145,6 @@ class ServedIndex:
         for row in self._fetch(request).to_pylist():
             return msgspec.msgpack.decode(row["statistics"], type=TraceStatistics)
         return None
-
-
-def _sets(answer: Answer) -> dict[bytes, Sets]:
-    """Return the sets by the name of their trace; what only a store needs is not in them."""
-    configs: dict[str, TierConfig] = {}
-    sets: defaultdict[bytes, Sets] = defaultdict(tuple)
-    for row in answer.to_pylist():
-        text = row["tiers"]
-        if text not in configs:
-            configs[text] = msgspec.json.decode(text, type=TierConfig)
-        sets[row["name"]] += (
-            TraceRecord(
-                file_id=row["file_id"],
-                path=row["name"],
-                version=row["version"],
-                generation=row["generation"],
-                stamp=FileStamp(row["ino"], row["size"], row["mtime_ns"], row["ctime_ns"]),
-                tiers=configs[text],
-                quarantined=row["quarantined"],
-            ),
-        )
-    return dict(sets)
 
 
 @contextmanager

@@ -14,6 +14,11 @@ from typing import Final
 import msgspec
 
 from dftindexd.daemon.peer import Peer
+from dftindexd.protocol.cluster_requests import (
+    ClusterHoldRequest,
+    ClusterIngestRequest,
+    ClusterRegisterRequest,
+)
 from dftindexd.protocol.errors import PermissionDeniedError
 from dftindexd.protocol.index_requests import IndexBuildRequest
 from dftindexd.protocol.operation_requests import DebugDumpRequest, MetricsRequest
@@ -30,6 +35,9 @@ __all__ = ("Admission", "require_permission")
 
 _OWNERS: Final = (
     BackupRequest,
+    ClusterHoldRequest,
+    ClusterIngestRequest,
+    ClusterRegisterRequest,
     CompactRequest,
     DebugDumpRequest,
     MetricsRequest,

@@ -17,6 +17,7 @@ from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
 from dftindexd.daemon.callers import Admission
+from dftindexd.daemon.cluster_answers import ClusterAnswers
 from dftindexd.daemon.debug_dump import debug_dump
 from dftindexd.daemon.gate import WAITING, Gate, visible_roots
 from dftindexd.daemon.guest_status import guest_reason, guest_status
@@ -46,6 +47,11 @@ from dftindexd.daemon.tail import tail
 from dftindexd.daemon.view_answers import ViewAnswers
 from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
+from dftindexd.protocol.cluster_requests import (
+    ClusterHoldRequest,
+    ClusterIngestRequest,
+    ClusterRegisterRequest,
+)
 from dftindexd.protocol.codec import request_tag
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
 from dftindexd.protocol.index_requests import (
@@ -127,6 +133,7 @@ class DaemonService:
         cache = RowCache()
         self._aggregations = AggregationAnswers(engine, cache)
         self._indexes = IndexAnswers(engine, cache)
+        self._clusters = ClusterAnswers(engine)
         self._events = EventAnswers(engine)
         self._sql = SqlAnswers(engine, cache)
         self._views = ViewAnswers(engine)
@@ -191,6 +198,8 @@ class DaemonService:
                 | IndexStatisticsRequest()
             ):
                 return await self._indexes.handle(request, sight)
+            case ClusterHoldRequest() | ClusterRegisterRequest() | ClusterIngestRequest():
+                return await self._clusters.handle(request)
             case MetricsRequest() | DebugDumpRequest() | StopRequest():
                 return self._operate(request)
             case Hello():

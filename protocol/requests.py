@@ -10,6 +10,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from dftindexd.protocol.cluster_requests import (
+    ClusterHoldRequest,
+    ClusterIngestRequest,
+    ClusterRegisterRequest,
+)
 from dftindexd.protocol.index_requests import (
     IndexBuildRequest,
     IndexChunksRequest,
@@ -422,6 +427,9 @@ AnyRequest: TypeAlias = (
     | IndexChunksRequest
     | IndexPlansRequest
     | IndexStatisticsRequest
+    | ClusterHoldRequest
+    | ClusterRegisterRequest
+    | ClusterIngestRequest
     | SqlRequest
     | SqlProgressRequest
     | ViewsRequest

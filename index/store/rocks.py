@@ -36,6 +36,7 @@ _UNFLUSHED_BYTES: Final = 16 << 20
 _ARENA_BYTES: Final = 64 << 10
 _COMPACTED_BYTES: Final = 64 << 20
 _INGESTED_BYTES: Final = 4 << 20
+_INGESTED_FILES: Final = 8
 
 
 @cache
@@ -282,6 +283,11 @@ class RocksStore:
                 size = 0
         return sorted(set(cuts))
 
+    def key_ranges(self) -> list[tuple[bytes, bytes]]:
+        """Return the first and the last key of each table."""
+        with classified_errors(self.path):
+            return [(table["start_key"], table["end_key"]) for table in self._db.live_files()]
+
     def interrupt(self) -> None:
         """End a :meth:`compact` that runs in another thread, before the database is closed: no
         other work in the background is begun any more."""
@@ -318,11 +324,11 @@ class RocksStore:
 
 
 def _slices(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield the files of *sizes*, so many together as have some MiB."""
+    """Yield the files of *sizes*, a few together, with some MiB at most."""
     some: list[str] = []
     total = 0
     for path, size in sizes.items():
-        if some and total + size > _INGESTED_BYTES:
+        if some and (total + size > _INGESTED_BYTES or len(some) == _INGESTED_FILES):
             yield some
             some, total = [], 0
         some.append(path)

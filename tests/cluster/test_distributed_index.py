@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ import dask.config
 import pytest
 from distributed import Client, LocalCluster
 
+from dftindexd.cluster.build import BatchOrder
+from dftindexd.cluster.driver import Build, Inline, Outcome, run_build
+from dftindexd.cluster.store import IndexStore
+from dftindexd.cluster.traces import traces_in
 from dftindexd.compat import Indexer
 from dftindexd.compat.dask import (
     DFTracerUtilsDaskWorkerPlugin,
@@ -22,6 +28,8 @@ from dftindexd.compat.dask import (
     distributed_index,
 )
 from dftindexd.index.failpoints import VARIABLE
+from dftindexd.index.model import TierConfig
+from tests.end_to_end.made_traces import event_lines
 
 from .making import answers, rows_of, table_rows, write_cut_trace, write_run
 
@@ -124,10 +132,11 @@ def _mortal_worker(client: Client, tmp_path: Path, point: str) -> Iterator[None]
         worker.wait()
 
 
+@pytest.mark.parametrize("point", ["cluster:build:unit=kill#2", "cluster:build:flush=kill#2"])
 def test_what_a_worker_did_not_finish_when_it_died_is_done_by_another(
-    tmp_path: Path, run: Path, embedded: dict[str, list[str]], client: Client
+    tmp_path: Path, run: Path, embedded: dict[str, list[str]], client: Client, point: str
 ) -> None:
-    with _mortal_worker(client, tmp_path, "cluster:build:unit=kill#2"):
+    with _mortal_worker(client, tmp_path, point):
         result, indexer = _index(
             tmp_path, run, client=client, partition="round_robin", flush_every_files=1
         )
@@ -196,6 +205,70 @@ def test_aggregating_gives_the_tables_of_one_machine(
     assert {f"fused {kind}": table_rows(table) for kind, table in together.items()} == {
         name: rows for name, rows in embedded.items() if name.startswith("fused")
     }
+
+
+class _Noted(Inline):
+    """Runs calls here, and keeps which traces each share has."""
+
+    workers = 2
+
+    def __init__(self) -> None:
+        self.shares: list[set[str]] = []
+
+    def run(
+        self,
+        call: Callable[..., Any],
+        arguments: Sequence[tuple[Any, ...]],
+        note: Callable[[str, int], None],
+    ) -> Iterator[tuple[int, Outcome]]:
+        """See the base."""
+        for order, *_ in arguments:
+            if isinstance(order, BatchOrder):
+                self.shares.append({os.path.basename(unit.path) for unit in order.units})
+        return super().run(call, arguments, note)
+
+
+def _write_overlapping(run: Path) -> None:
+    """Write several traces of each process, whose events are at the same times."""
+    run.mkdir()
+    for pid in (1, 2, 3):
+        for number, size in enumerate((90, 40, 300)):
+            lines = event_lines(size, pid=pid)
+            name = f"{number}-{pid}.pfw" + ".gz" * (number > 0)
+            (run / name).write_bytes(gzip.compress(lines) if number else lines)
+    mixed = event_lines(50, pid=3) + event_lines(60, pid=1)  # a process that others are of, too
+    (run / "mixed.pfw.gz").write_bytes(gzip.compress(mixed))
+
+
+def test_a_process_is_one_worker_s_and_keys_of_several_traces_are_one_row(
+    tmp_path: Path, client: Client
+) -> None:
+    run = tmp_path / "run"
+    _write_overlapping(run)
+    table = distributed_aggregate(str(run), client=client, index_dir=str(tmp_path / "index"))
+    cold = Indexer(str(run), index_dir=str(tmp_path / "cold"), require_aggregation=True)
+    cold.ensure_indexed()
+    assert table_rows(table) == rows_of(cold.iter_arrow_dfanalyzer("events"))
+    keys = [(row["pid"], row["func_name"], row["time_range"]) for row in table.to_pylist()]
+    assert len(keys) == len(set(keys))
+    counts: Counter[int] = Counter()
+    for row in table.to_pylist():
+        counts[row["pid"]] += row["count"]
+    assert counts == {1: 490, 2: 430, 3: 480}
+
+    traces = traces_in(str(run))
+    executor = _Noted()
+    build = Build(
+        root=traces.root,
+        stamps=traces.stamps,
+        tiers=TierConfig().normal(),
+        local_staging=str(tmp_path / "staging"),
+        shared_staging=str(tmp_path / "staging"),
+        partition="process",
+    )
+    run_build(build, IndexStore(str(tmp_path / "own"), traces.root), executor)
+    homes = [{name[2] for name in share if name[1] == "-"} for share in executor.shares]
+    assert sorted(pid for home in homes for pid in home) == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("folder", ["v0", "v2"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dftindexd.cluster.planning import (
     WorkUnit,
     assign_files_by_pid,
+    plan_by_process,
     plan_lpt_partition,
     plan_round_robin,
     plan_work_units,
@@ -77,3 +80,28 @@ def test_round_robin_deals_whole_files_in_turn() -> None:
 def test_files_with_one_smallest_pid_go_to_one_worker() -> None:
     dealt = assign_files_by_pid({1: {7, 9}, 2: {7}, 3: {8}, 4: set()}, 2)
     assert dealt == {1: [1, 2], 0: [3, 4]}
+
+
+def test_files_of_one_process_go_to_one_worker_and_processes_by_their_size() -> None:
+    members = [[(0, 60)], [(0, 30)], [(0, 40)], [(0, 20)], [(0, 10)]]
+    planned = plan_by_process(members, [7, 8, 8, 7, None], 2)
+    assert planned == [
+        [(0, 0, 1, 60), (3, 0, 1, 20)],
+        [(1, 0, 1, 30), (2, 0, 1, 40), (4, 0, 1, 10)],
+    ]
+
+
+def test_a_file_that_is_cut_goes_to_several_workers_whatever_its_process() -> None:
+    planned = plan_by_process([[(0, 50), (50, 50)], [(0, 10)]], [7, 7], 4)
+    assert planned == [[(0, 0, 1, 50)], [(0, 1, 2, 50)], [(1, 0, 1, 10)], []]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1000)), max_size=30), st.integers(1, 6))
+def test_every_file_is_read_once_and_whole_processes_stay_together(
+    files: list[tuple[int, int]], workers: int
+) -> None:
+    members = [[(0, size)] for _, size in files]
+    planned = plan_by_process(members, [pid for pid, _ in files], workers)
+    assert sorted(unit.file_idx for share in planned for unit in share) == list(range(len(files)))
+    homes = [{files[unit.file_idx][0] for unit in share} for share in planned]
+    assert sum(map(len, homes)) == len(set().union(*homes))

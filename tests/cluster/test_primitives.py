@@ -264,7 +264,7 @@ def test_files_are_scanned_by_suffix_or_glob(run: Path, tmp_path: Path) -> None:
         (lambda: plan_work_units(5, 2), TypeError, "member_map must"),  # type: ignore[arg-type]
         (lambda: plan_work_units([5], 2), TypeError, r"member_map\[i\]"),  # type: ignore[list-item]
         (lambda: enumerate_gzip_members(5), TypeError, "sequence"),  # type: ignore[arg-type]
-        (lambda: enumerate_gzip_members([5]), TypeError, "paths"),  # type: ignore[list-item]
+        (lambda: enumerate_gzip_members([5]), TypeError, "items must be str"),  # type: ignore[list-item]
         (lambda: move_artifacts(5, "x"), TypeError, "must be a dict"),  # type: ignore[arg-type]
         (lambda: move_artifacts({"aggregation_sst": "/none.sst"}, "x"), RuntimeError, "none.sst"),
         (lambda: SstArtifactRegistry().append(5), TypeError, "dict"),  # type: ignore[arg-type]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dftindexd.cluster.artifacts import Part
-from dftindexd.cluster.assembly import TOO_LATE, assemble, base_version
 from dftindexd.cluster.slices import Slice, gzip_members, slices_of, survey
+from dftindexd.index.artifacts.assembly import TOO_LATE, assemble, base_version
+from dftindexd.index.artifacts.batch import Part
 from dftindexd.index.model import FileStamp, ParseRequest, TierConfig, TraceRecord
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.store.layout import MANIFEST

@@ -23,6 +23,8 @@ _VALUES: dict[str, object] = {
     "parts": ("events",),
     "kind": "events",
     "chunk_bytes": 1,
+    "seconds": 1.0,
+    "delivery": b"/nowhere",
     "query": "SELECT 1",
 }
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from dftindexd.cluster.artifacts import Part
+from dftindexd.index.artifacts.batch import Part
 from dftindexd.index.model import FileStamp, ParsedTrace, TierConfig, TraceFacts
 from dftindexd.index.tier_sets import Sets, find_set
 
