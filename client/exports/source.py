@@ -40,7 +40,6 @@ __all__ = ("Advance", "Process", "Source", "Stream")
 Advance = Callable[[int, int | None], None]
 
 _MOST_ROWS: Final = 100_000_000
-_SECONDS: Final = 3600.0
 #: The row of the thread itself is no call.
 _NO_THREAD: Final = "id <> -1"
 
@@ -200,6 +199,9 @@ class Source:
         for instance, batch in self._instances(
             name, INSTANCES[name], planned, columns, where=where
         ):
+            if f"{kind}_id" in batch.schema.names:
+                yield batch
+                continue
             own = pa.repeat(pa.scalar(instance, pa.utf8()), batch.num_rows)
             yield batch.add_column(0, f"{kind}_id", own)
 
@@ -271,7 +273,7 @@ class Source:
             begin=self._choice.begin if timed else None,
             end=self._choice.end if timed else None,
             rows=_MOST_ROWS,
-            seconds=_SECONDS,
+            seconds=self._choice.seconds,
         )
         with self._client.stream(request, timeout=None) as stream:
             self._generations.add(stream.generation)

@@ -47,6 +47,7 @@ class InstanceSet(NamedTuple):
 INSTANCES: Final[Mapping[str, InstanceSet]] = {
     "thread_spans": InstanceSet("stream", "begin", ("begin", '"end" DESC', "id")),
     "async_events": InstanceSet("process", "time", ("time",), 2),
+    "net_spans": InstanceSet("process", "begin_time", ("begin_time", "depth")),
     "otel_spans": InstanceSet("process", "begin", ("begin", '"end" DESC')),
 }
 #: Of a process, though it is a table too: its rows are of counters.
@@ -74,7 +75,8 @@ _PROCESSES: Final = (
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What is exported of the traces below ``directory``: rows that ``condition`` keeps (an
     expression of SQL, "" for all), of these processes and streams (none: all), that touch the time
-    from ``begin`` to ``end`` in nanoseconds since 1970; at most ``limit`` of them."""
+    from ``begin`` to ``end`` in nanoseconds since 1970; at most ``limit`` of them. A statement may
+    run for ``seconds``."""
 
     directory: str
     condition: str = ""
@@ -83,6 +85,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     begin: int | None = None
     end: int | None = None
     limit: int | None = None
+    seconds: float = 60.0
 
 
 class Weight(NamedTuple):

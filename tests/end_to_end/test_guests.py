@@ -6,12 +6,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from dftindexd.client import Client, connect
+from dftindexd.client.exports.source import Source
+from dftindexd.client.exports.statements import Choice
+from dftindexd.client.exports.writing import Order, write
 from dftindexd.protocol.errors import (
     DaemonUnreachableError,
     DftIndexError,
@@ -143,6 +147,37 @@ def test_each_guest_gets_of_every_answer_what_they_may_read(shared: Daemon, pers
         assert named(shared, told) <= seen
         assert "hidden-root" not in told
         assert "secret" not in told
+
+
+@pytest.mark.parametrize("person", [None, *SEEN], ids=["owner", "alice", "bob", "carol"])
+def test_an_export_holds_what_a_statement_of_its_peer_shows(
+    shared: Daemon, person: Person | None, tmp_path: Path
+) -> None:
+    def outcome(ask: Callable[[], set[str]]) -> set[str] | str:
+        try:
+            return ask()
+        except DftIndexError as error:
+            return error.code
+
+    def selected() -> set[str]:
+        rows = client.sql("SELECT path FROM files", shared.traces).to_pylist()
+        return {row["path"] for row in rows}
+
+    def exported() -> set[str]:
+        source = Source(client, Choice(directory=str(shared.traces)), lambda _done, _total: None)
+        out = tmp_path / "files.arrow"
+        write(source, Order(form="arrow", out=str(out), title="", view_set="files"))
+        rows = pa.ipc.open_file(out.read_bytes()).read_all().to_pylist()
+        return {row["path"] for row in rows}
+
+    with nullcontext(shared.client) if person is None else as_person(person, shared) as client:
+        found = outcome(exported)
+        assert found == outcome(selected)
+    if isinstance(found, str):
+        assert (found, os.listdir(tmp_path)) == ("permission-denied", [])
+    else:
+        seen = {*TRACES} if person is None else SEEN[person]
+        assert found == {str(shared.traces / name) for name in seen}
 
 
 def test_the_owner_sees_everything_beside_guests(shared: Daemon) -> None:
