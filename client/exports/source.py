@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -27,7 +27,6 @@ from dftindexd.client.exports.statements import (
     instances_statement,
     one_of,
     parts,
-    processes_statement,
     table_statement,
 )
 from dftindexd.client.reading import sql_request
@@ -68,16 +67,33 @@ class Stream(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A row of ``blocks``."""
+    """A row of ``blocks``, with what it says of its process and thread."""
 
     process_id: str
+    pid: int
+    exe: str | None
+    cmd: str | None
+    host: str | None
+    version: str | None
+    start: int | None
     stream_id: str
     tid: int
-    thread: str
+    thread: str | None
     begin: int
     end: int
     calls: int
     counters: int
+
+    def process(self) -> Process:
+        return Process(
+            self.process_id,
+            self.pid,
+            self.exe or "",
+            self.cmd or "",
+            self.host or "",
+            self.version or "",
+            self.start or 0,
+        )
 
 
 class Source:
@@ -114,20 +130,21 @@ class Source:
         :raises NotFoundError: there are none, or one that was named is not there.
         """
         choice = self._choice
-        rows = self._small(processes_statement(choice))
-        processes = {row["id"]: Process(**row) for row in rows}
-        self._check("process", choice.processes, processes)
+        statement = blocks_statement(choice)
+        rows = (row for batch in self._batches(statement) for row in batch.to_pylist())
+        self._blocks = [_Block(**row) for row in rows]
+        processes = {block.process_id: block.process() for block in reversed(self._blocks)}
         by_stream: dict[str, list[_Block]] = defaultdict(list)
-        self._blocks = [_Block(**row) for row in self._small(blocks_statement(choice), timed=True)]
         for block in self._blocks:
             by_stream[block.stream_id].append(block)
+        self._check("process", choice.processes, processes)
         self._check("stream", choice.streams, by_stream)
         if not by_stream:
             raise NotFoundError(
                 f"no event of the chosen processes and time below {choice.directory}",
                 "dftindexd-client list shows its traces",
             )
-        found = [
+        return [
             Stream(
                 stream,
                 processes[blocks[0].process_id],
@@ -138,7 +155,6 @@ class Source:
             )
             for stream, blocks in by_stream.items()
         ]
-        return sorted(found, key=lambda one: (one.process.start, one.process.id, one.tid, one.id))
 
     def _check(self, kind: str, named: Iterable[str], found: Iterable[str]) -> None:
         for name in set(named) - set(found):
@@ -261,17 +277,12 @@ class Source:
                 if self._is_enough:
                     return
 
-    def _small(self, statement: str, *, timed: bool = False) -> list[dict[str, Any]]:
-        return [row for batch in self._batches(statement, timed=timed) for row in batch.to_pylist()]
-
-    def _batches(
-        self, statement: str, *, timed: bool = True
-    ) -> Generator[pa.RecordBatch, None, None]:
+    def _batches(self, statement: str) -> Generator[pa.RecordBatch, None, None]:
         request = sql_request(
             statement,
             self._choice.directory,
-            begin=self._choice.begin if timed else None,
-            end=self._choice.end if timed else None,
+            begin=self._choice.begin,
+            end=self._choice.end,
             rows=_MOST_ROWS,
             seconds=self._choice.seconds,
         )

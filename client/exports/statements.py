@@ -26,7 +26,6 @@ __all__ = (
     "instances_statement",
     "one_of",
     "parts",
-    "processes_statement",
     "table_statement",
 )
 
@@ -61,14 +60,13 @@ _ROWS_AT_ONCE: Final = 250_000
 #: So many instances are named in one statement.
 _PARTS_AT_ONCE: Final = 32
 _BLOCKS: Final = (
-    'SELECT process_id, stream_id, "streams.tid" AS tid, "streams.thread_name" AS thread, '
+    'SELECT process_id, "processes.pid" AS pid, "processes.exe" AS exe, "processes.cmd" AS cmd, '
+    '"processes.computer" AS host, "processes.version" AS version, '
+    'CAST("processes.start_time" AS BIGINT) AS start, '
+    'stream_id, "streams.tid" AS tid, "streams.thread_name" AS thread, '
     'CAST(begin_time AS BIGINT) AS "begin", CAST(end_time AS BIGINT) AS "end", '
     "nb_calls AS calls, nb_counters AS counters "
-    "FROM blocks WHERE {where} ORDER BY tid, stream_id"
-)
-_PROCESSES: Final = (
-    "SELECT process_id AS id, pid, exe, cmd, computer AS host, version, "
-    "CAST(start_time AS BIGINT) AS start FROM processes WHERE {where} ORDER BY start, id"
+    "FROM blocks WHERE {where} ORDER BY start, process_id, tid, stream_id"
 )
 
 
@@ -133,13 +131,9 @@ def grouped(every: Iterable[Part]) -> Iterator[list[Part]]:
 
 
 def blocks_statement(choice: Choice) -> str:
-    """Return the statement for the blocks of the chosen processes and streams."""
+    """Return the statement for the blocks of the chosen processes and streams, those of the
+    earliest process first."""
     return _BLOCKS.format(where=_where("begin_time IS NOT NULL", _chosen(choice)))
-
-
-def processes_statement(choice: Choice) -> str:
-    """Return the statement for the chosen processes."""
-    return _PROCESSES.format(where=_where(one_of("process_id", choice.processes)))
 
 
 def table_statement(name: str, choice: Choice, columns: Sequence[str] | None) -> str:
