@@ -1,7 +1,7 @@
 """What exports are made of: rows of view sets, asked of a daemon some at a time.
 
-Each statement is answered in one generation of the store. Where a growing trace moved it on between
-two of them, the warnings say so.
+Each statement is answered in one generation of the store. Where what was chosen grew or went
+between two of them, the warnings say so.
 """
 
 from __future__ import annotations
@@ -67,32 +67,26 @@ class Stream(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A row of ``blocks``, with what it says of its process and thread."""
+    """A row of ``blocks``, with what it says of its process and thread; texts are "" for none."""
 
+    start: int
     process_id: str
-    pid: int
-    exe: str | None
-    cmd: str | None
-    host: str | None
-    version: str | None
-    start: int | None
-    stream_id: str
     tid: int
-    thread: str | None
+    stream_id: str
     begin: int
     end: int
     calls: int
     counters: int
+    pid: int
+    exe: str
+    cmd: str
+    host: str
+    version: str
+    thread: str
 
     def process(self) -> Process:
         return Process(
-            self.process_id,
-            self.pid,
-            self.exe or "",
-            self.cmd or "",
-            self.host or "",
-            self.version or "",
-            self.start or 0,
+            self.process_id, self.pid, self.exe, self.cmd, self.host, self.version, self.start
         )
 
 
@@ -116,13 +110,15 @@ class Source:
     @property
     def warnings(self) -> list[str]:
         """What to know about the rows."""
-        found = list(self._warnings)
-        if len(self._generations) > 1:
-            found.append(
-                f"the index went from generation {self.generation} to {max(self._generations)} "
-                "meanwhile: of traces that grew some rows are older than others"
-            )
-        return found
+        return list(self._warnings)
+
+    def finish(self) -> None:
+        """See whether all rows that were given can be of one state of the traces."""
+        if len(self._generations) > 1 and self._blocks and self._read_blocks() != self._blocks:
+            self._warnings[
+                f"traces changed meanwhile: rows are of generations {self.generation} to "
+                f"{max(self._generations)}, so some of one trace may be older than others"
+            ] = None
 
     def streams(self) -> list[Stream]:
         """Return the chosen threads that have events: those of the earliest process first.
@@ -130,9 +126,7 @@ class Source:
         :raises NotFoundError: there are none, or one that was named is not there.
         """
         choice = self._choice
-        statement = blocks_statement(choice)
-        rows = (row for batch in self._batches(statement) for row in batch.to_pylist())
-        self._blocks = [_Block(**row) for row in rows]
+        self._blocks = self._read_blocks()
         processes = {block.process_id: block.process() for block in reversed(self._blocks)}
         by_stream: dict[str, list[_Block]] = defaultdict(list)
         for block in self._blocks:
@@ -149,7 +143,7 @@ class Source:
                 stream,
                 processes[blocks[0].process_id],
                 blocks[0].tid,
-                blocks[0].thread or "",
+                blocks[0].thread,
                 min(block.begin for block in blocks),
                 max(block.end for block in blocks),
             )
@@ -222,6 +216,10 @@ class Source:
             yield batch.add_column(0, f"{kind}_id", own)
 
     # -- asking -------------------------------------------------------------------------------
+
+    def _read_blocks(self) -> list[_Block]:
+        batches = self._batches(blocks_statement(self._choice))
+        return sorted(_Block(**row) for batch in batches for row in batch.to_pylist())
 
     def _plan(self, of: InstanceSet, ids: Iterable[str]) -> list[Part]:
         """Return the parts of instances in the order of their *ids*."""

@@ -59,14 +59,18 @@ PART: Final = "part"
 _ROWS_AT_ONCE: Final = 250_000
 #: So many instances are named in one statement.
 _PARTS_AT_ONCE: Final = 32
+_TEXTS: Final = {
+    "exe": "processes.exe",
+    "cmd": "processes.cmd",
+    "host": "processes.computer",
+    "version": "processes.version",
+    "thread": "streams.thread_name",
+}
 _BLOCKS: Final = (
-    'SELECT process_id, "processes.pid" AS pid, "processes.exe" AS exe, "processes.cmd" AS cmd, '
-    '"processes.computer" AS host, "processes.version" AS version, '
-    'CAST("processes.start_time" AS BIGINT) AS start, '
-    'stream_id, "streams.tid" AS tid, "streams.thread_name" AS thread, '
+    'SELECT process_id, stream_id, "processes.pid" AS pid, "streams.tid" AS tid, '
+    'coalesce(CAST("processes.start_time" AS BIGINT), 0) AS start, '
     'CAST(begin_time AS BIGINT) AS "begin", CAST(end_time AS BIGINT) AS "end", '
-    "nb_calls AS calls, nb_counters AS counters "
-    "FROM blocks WHERE {where} ORDER BY start, process_id, tid, stream_id"
+    "nb_calls AS calls, nb_counters AS counters, {texts} FROM blocks WHERE {where}"
 )
 
 
@@ -131,9 +135,9 @@ def grouped(every: Iterable[Part]) -> Iterator[list[Part]]:
 
 
 def blocks_statement(choice: Choice) -> str:
-    """Return the statement for the blocks of the chosen processes and streams, those of the
-    earliest process first."""
-    return _BLOCKS.format(where=_where("begin_time IS NOT NULL", _chosen(choice)))
+    """Return the statement for the blocks of the chosen processes and streams."""
+    texts = ", ".join(f"coalesce({_name(name)}, '') AS {own}" for own, name in _TEXTS.items())
+    return _BLOCKS.format(texts=texts, where=_where("begin_time IS NOT NULL", _chosen(choice)))
 
 
 def table_statement(name: str, choice: Choice, columns: Sequence[str] | None) -> str:
