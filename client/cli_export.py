@@ -53,6 +53,10 @@ _SEVERAL = "may be given several times."
     "--stream", "streams", multiple=True, metavar="ID", help=f"Only this thread; {_SEVERAL}"
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="N rows at most.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+    metavar="S", help="A longer run of one of the statements that it takes is an error.",
+)  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Replace what an earlier export wrote.")
 def export(
     settings: Settings,
@@ -68,6 +72,7 @@ def export(
     processes: tuple[str, ...],
     streams: tuple[str, ...],
     limit: int | None,
+    seconds: float,
     force: bool,
 ) -> None:
     """Write what is known of the traces below a directory to OUT, for other programs.
@@ -102,6 +107,7 @@ def export(
         begin=begin,
         end=end,
         limit=limit,
+        seconds=seconds,
     )
     with settings.connect() as client, _progress() as advance:
         source = Source(client, choice, advance)

@@ -1,7 +1,7 @@
 """What exports are made of: rows of view sets, asked of a daemon some at a time.
 
-Each statement is answered in one generation of the store. Where a growing trace moved it on between
-two of them, the warnings say so.
+Each statement is answered in one generation of the store. Where what was chosen grew or went
+between two of them, the warnings say so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -27,7 +27,6 @@ from dftindexd.client.exports.statements import (
     instances_statement,
     one_of,
     parts,
-    processes_statement,
     table_statement,
 )
 from dftindexd.client.reading import sql_request
@@ -40,7 +39,6 @@ __all__ = ("Advance", "Process", "Source", "Stream")
 Advance = Callable[[int, int | None], None]
 
 _MOST_ROWS: Final = 100_000_000
-_SECONDS: Final = 3600.0
 #: The row of the thread itself is no call.
 _NO_THREAD: Final = "id <> -1"
 
@@ -69,16 +67,27 @@ class Stream(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A row of ``blocks``."""
+    """A row of ``blocks``, with what it says of its process and thread; texts are "" for none."""
 
+    start: int
     process_id: str
-    stream_id: str
     tid: int
-    thread: str
+    stream_id: str
     begin: int
     end: int
     calls: int
     counters: int
+    pid: int
+    exe: str
+    cmd: str
+    host: str
+    version: str
+    thread: str
+
+    def process(self) -> Process:
+        return Process(
+            self.process_id, self.pid, self.exe, self.cmd, self.host, self.version, self.start
+        )
 
 
 class Source:
@@ -101,13 +110,15 @@ class Source:
     @property
     def warnings(self) -> list[str]:
         """What to know about the rows."""
-        found = list(self._warnings)
-        if len(self._generations) > 1:
-            found.append(
-                f"the index went from generation {self.generation} to {max(self._generations)} "
-                "meanwhile: of traces that grew some rows are older than others"
-            )
-        return found
+        return list(self._warnings)
+
+    def finish(self) -> None:
+        """See whether all rows that were given can be of one state of the traces."""
+        if len(self._generations) > 1 and self._blocks and self._read_blocks() != self._blocks:
+            self._warnings[
+                f"traces changed meanwhile: rows are of generations {self.generation} to "
+                f"{max(self._generations)}, so some of one trace may be older than others"
+            ] = None
 
     def streams(self) -> list[Stream]:
         """Return the chosen threads that have events: those of the earliest process first.
@@ -115,31 +126,29 @@ class Source:
         :raises NotFoundError: there are none, or one that was named is not there.
         """
         choice = self._choice
-        rows = self._small(processes_statement(choice))
-        processes = {row["id"]: Process(**row) for row in rows}
-        self._check("process", choice.processes, processes)
+        self._blocks = self._read_blocks()
+        processes = {block.process_id: block.process() for block in reversed(self._blocks)}
         by_stream: dict[str, list[_Block]] = defaultdict(list)
-        self._blocks = [_Block(**row) for row in self._small(blocks_statement(choice), timed=True)]
         for block in self._blocks:
             by_stream[block.stream_id].append(block)
+        self._check("process", choice.processes, processes)
         self._check("stream", choice.streams, by_stream)
         if not by_stream:
             raise NotFoundError(
                 f"no event of the chosen processes and time below {choice.directory}",
                 "dftindexd-client list shows its traces",
             )
-        found = [
+        return [
             Stream(
                 stream,
                 processes[blocks[0].process_id],
                 blocks[0].tid,
-                blocks[0].thread or "",
+                blocks[0].thread,
                 min(block.begin for block in blocks),
                 max(block.end for block in blocks),
             )
             for stream, blocks in by_stream.items()
         ]
-        return sorted(found, key=lambda one: (one.process.start, one.process.id, one.tid, one.id))
 
     def _check(self, kind: str, named: Iterable[str], found: Iterable[str]) -> None:
         for name in set(named) - set(found):
@@ -200,10 +209,17 @@ class Source:
         for instance, batch in self._instances(
             name, INSTANCES[name], planned, columns, where=where
         ):
+            if f"{kind}_id" in batch.schema.names:
+                yield batch
+                continue
             own = pa.repeat(pa.scalar(instance, pa.utf8()), batch.num_rows)
             yield batch.add_column(0, f"{kind}_id", own)
 
     # -- asking -------------------------------------------------------------------------------
+
+    def _read_blocks(self) -> list[_Block]:
+        batches = self._batches(blocks_statement(self._choice))
+        return sorted(_Block(**row) for batch in batches for row in batch.to_pylist())
 
     def _plan(self, of: InstanceSet, ids: Iterable[str]) -> list[Part]:
         """Return the parts of instances in the order of their *ids*."""
@@ -259,19 +275,14 @@ class Source:
                 if self._is_enough:
                     return
 
-    def _small(self, statement: str, *, timed: bool = False) -> list[dict[str, Any]]:
-        return [row for batch in self._batches(statement, timed=timed) for row in batch.to_pylist()]
-
-    def _batches(
-        self, statement: str, *, timed: bool = True
-    ) -> Generator[pa.RecordBatch, None, None]:
+    def _batches(self, statement: str) -> Generator[pa.RecordBatch, None, None]:
         request = sql_request(
             statement,
             self._choice.directory,
-            begin=self._choice.begin if timed else None,
-            end=self._choice.end if timed else None,
+            begin=self._choice.begin,
+            end=self._choice.end,
             rows=_MOST_ROWS,
-            seconds=_SECONDS,
+            seconds=self._choice.seconds,
         )
         with self._client.stream(request, timeout=None) as stream:
             self._generations.add(stream.generation)

@@ -26,7 +26,6 @@ __all__ = (
     "instances_statement",
     "one_of",
     "parts",
-    "processes_statement",
     "table_statement",
 )
 
@@ -47,6 +46,7 @@ class InstanceSet(NamedTuple):
 INSTANCES: Final[Mapping[str, InstanceSet]] = {
     "thread_spans": InstanceSet("stream", "begin", ("begin", '"end" DESC', "id")),
     "async_events": InstanceSet("process", "time", ("time",), 2),
+    "net_spans": InstanceSet("process", "begin_time", ("begin_time", "depth")),
     "otel_spans": InstanceSet("process", "begin", ("begin", '"end" DESC')),
 }
 #: Of a process, though it is a table too: its rows are of counters.
@@ -59,22 +59,26 @@ PART: Final = "part"
 _ROWS_AT_ONCE: Final = 250_000
 #: So many instances are named in one statement.
 _PARTS_AT_ONCE: Final = 32
+_TEXTS: Final = {
+    "exe": "processes.exe",
+    "cmd": "processes.cmd",
+    "host": "processes.computer",
+    "version": "processes.version",
+    "thread": "streams.thread_name",
+}
 _BLOCKS: Final = (
-    'SELECT process_id, stream_id, "streams.tid" AS tid, "streams.thread_name" AS thread, '
+    'SELECT process_id, stream_id, "processes.pid" AS pid, "streams.tid" AS tid, '
+    'coalesce(CAST("processes.start_time" AS BIGINT), 0) AS start, '
     'CAST(begin_time AS BIGINT) AS "begin", CAST(end_time AS BIGINT) AS "end", '
-    "nb_calls AS calls, nb_counters AS counters "
-    "FROM blocks WHERE {where} ORDER BY tid, stream_id"
-)
-_PROCESSES: Final = (
-    "SELECT process_id AS id, pid, exe, cmd, computer AS host, version, "
-    "CAST(start_time AS BIGINT) AS start FROM processes WHERE {where} ORDER BY start, id"
+    "nb_calls AS calls, nb_counters AS counters, {texts} FROM blocks WHERE {where}"
 )
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What is exported of the traces below ``directory``: rows that ``condition`` keeps (an
     expression of SQL, "" for all), of these processes and streams (none: all), that touch the time
-    from ``begin`` to ``end`` in nanoseconds since 1970; at most ``limit`` of them."""
+    from ``begin`` to ``end`` in nanoseconds since 1970; at most ``limit`` of them. A statement may
+    run for ``seconds``."""
 
     directory: str
     condition: str = ""
@@ -83,6 +87,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     begin: int | None = None
     end: int | None = None
     limit: int | None = None
+    seconds: float = 60.0
 
 
 class Weight(NamedTuple):
@@ -131,12 +136,8 @@ def grouped(every: Iterable[Part]) -> Iterator[list[Part]]:
 
 def blocks_statement(choice: Choice) -> str:
     """Return the statement for the blocks of the chosen processes and streams."""
-    return _BLOCKS.format(where=_where("begin_time IS NOT NULL", _chosen(choice)))
-
-
-def processes_statement(choice: Choice) -> str:
-    """Return the statement for the chosen processes."""
-    return _PROCESSES.format(where=_where(one_of("process_id", choice.processes)))
+    texts = ", ".join(f"coalesce({_name(name)}, '') AS {own}" for own, name in _TEXTS.items())
+    return _BLOCKS.format(texts=texts, where=_where("begin_time IS NOT NULL", _chosen(choice)))
 
 
 def table_statement(name: str, choice: Choice, columns: Sequence[str] | None) -> str:

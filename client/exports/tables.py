@@ -26,7 +26,7 @@ DAY: Final = "day"
 
 _TIMES: Final = ("begin", "time", "begin_time", "start_time", "time_bin")
 #: So many rows are written at once: a row group, where they are of one partition.
-_ROWS_AT_ONCE: Final = 1 << 17
+_ROWS_AT_ONCE: Final = 1 << 16
 _MOST_PARTITIONS: Final = 500
 #: Hive's word for null.
 _NULL: Final = "__HIVE_DEFAULT_PARTITION__"

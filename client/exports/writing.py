@@ -92,6 +92,7 @@ def write(source: Source, order: Order) -> Written | None:
     if order.out == STDOUT:
         _write_file(source, order, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+        source.finish()
         return None
     is_directory = order.form == "parquet"
     check_free(order.out, force=order.force, directory=is_directory)
@@ -102,6 +103,7 @@ def write(source: Source, order: Order) -> Written | None:
     else:
         with beside(order.out) as file:
             _write_file(source, order, file)
+    source.finish()
     files, size = size_of(order.out)
     return Written(
         path=order.out,

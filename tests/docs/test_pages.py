@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -82,3 +84,21 @@ def test_the_page_on_clusters_indexes_a_run(home: Home) -> None:
         script.write_text(block.text)
         home.run("python", str(script), text="")
     assert {"run1-index.dftindex", "own.dftindex"} <= {path.name for path in home.path.iterdir()}
+
+
+def test_the_page_on_exports_writes_what_other_programs_read(home: Home) -> None:
+    blocks = blocks_of((DOCS / "exports.md").read_text())
+    assert {block.kind for block in blocks} == {"sh", "python"}
+    run = home.path / "traces" / "run1"
+    run.mkdir(parents=True)
+    write_trace(run / "app.pfw.gz", 500)
+    with running_daemon(home.path) as daemon:
+        home.environment["DFTINDEXD_SOCKET"] = str(daemon.socket)
+        daemon.client.sync()
+        done = home.run("bash", "-s", text=shell_script(blocks))
+    # 500 calls, and the thread that they are of.
+    assert "501 ['stream_id', 'id', 'parent', 'depth']" in done.stdout
+    assert json.loads((home.path / "slow.json").read_text())["traceEvents"]
+    assert len((home.path / "first.folded").read_text().splitlines()) == 1
+    assert pa.ipc.open_file((home.path / "reads.arrow").read_bytes()).read_all().num_rows == 500
+    assert (home.path / "by-category.parquet" / "cat=posix" / "part-0.parquet").is_file()

@@ -20,6 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dftindexd.client.cli import cli
+from dftindexd.client.exports.source import Source
+from dftindexd.client.exports.statements import Choice
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, command, until, wait_for_exit
 from tests.end_to_end.tracing import end_of, traced, traces_in
@@ -62,7 +64,7 @@ def _export(daemon: Daemon, folder: Path, out: Path, *options: str) -> dict[str,
     done = _run(daemon, folder, out, "--json", *options)
     assert done.exit_code == 0, done.output
     told: dict[str, Any] = json.loads(done.stdout)
-    assert (told["path"], told["warnings"]) == (str(out), [])
+    assert told["path"] == str(out)
     files = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else [out]
     assert told["files"] == len(files)
     assert told["bytes"] == sum(path.stat().st_size for path in files)
@@ -92,6 +94,7 @@ def test_trace_events_are_the_calls_of_the_traces(
     assert named == {(one["pid"], one["tid"]) for one in plain}
     processes = {event["pid"] for event in events if event["name"] == "process_name"}
     assert processes == {one["pid"] for one in plain}
+    _check_form(events)
     _check_nesting(calls)
     # Indexed as a trace of the tracer's, the document has the same calls again.
     again = module_daemon.traces / f"again-{folder}"
@@ -99,6 +102,60 @@ def test_trace_events_are_the_calls_of_the_traces(
     (again / "t.pfw").write_text("".join(json.dumps(call) + "\n" for call in calls))
     module_daemon.client.sync(again)
     assert module_daemon.events(again) == len(plain)
+
+
+def test_counters_are_every_number_of_every_counter(
+    module_daemon: Daemon, shared_traces: Path, tmp_path: Path
+) -> None:
+    folder = module_daemon.traces / "counted"
+    for name in ("service", "v203_agg"):
+        shutil.copytree(shared_traces / "v2" / name, folder / name)
+    module_daemon.client.sync(folder)
+    _export(module_daemon, folder, tmp_path / "counted.json")
+    events = json.loads((tmp_path / "counted.json").read_text())["traceEvents"]
+    _check_form(events)
+    lines = (line for trace in traces_in(folder) for line in lines_in(trace))
+    expected = Counter(
+        (f"{line['name']}.{key}", int(line["ts"]), float(value))
+        for line in lines
+        if line.get("ph") in (2, "C")
+        for key, value in line["args"].items()
+        if isinstance(value, int | float)
+    )
+    assert expected
+    assert expected == Counter(
+        (event["name"], event["ts"], float(value))
+        for event in events
+        if event["ph"] == "C"
+        for value in event["args"].values()
+    )
+
+
+#: What an event of each phase has, by the description of the format, and metadata's own arguments.
+_FORM = {
+    "X": {"name": str, "cat": str, "ts": int, "dur": int, "pid": int, "tid": int, "args": dict},
+    "C": {"name": str, "ts": int, "pid": int, "args": dict},
+    "M": {"name": str, "ts": int, "pid": int, "tid": int, "args": dict},
+}
+_METADATA = {
+    "process_name": ("name", str),
+    "process_labels": ("labels", str),
+    "process_sort_index": ("sort_index", int),
+    "thread_name": ("name", str),
+}
+
+
+def _check_form(events: list[dict[str, Any]]) -> None:
+    for event in events:
+        form = _FORM[event["ph"]]
+        assert event.keys() == form.keys() | {"ph"}
+        assert all(isinstance(event[key], kind) for key, kind in form.items()), event
+        assert min(event["ts"], event.get("dur", 0)) >= 0 < event["pid"]
+        if event["ph"] == "M":
+            key, kind = _METADATA[event["name"]]
+            assert isinstance(event["args"][key], kind)
+        if event["ph"] == "C":
+            assert all(isinstance(value, int | float) for value in event["args"].values())
 
 
 def _check_nesting(calls: list[dict[str, Any]]) -> None:
@@ -268,6 +325,30 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
     assert told(where, out)[0] == 0
     assert "exists already; name another, or give --force" in told(where, out)[1]
+
+
+def test_what_changes_in_the_midst_of_an_export_is_told_if_it_was_chosen(
+    module_daemon: Daemon, directory: Path
+) -> None:
+    chosen, other = directory / "chosen", directory / "other"
+    for folder in (chosen, other):
+        folder.mkdir()
+        write_trace(folder / "a.pfw", 10)
+    module_daemon.client.sync(directory)
+
+    def warnings(grown: Path) -> list[str]:
+        choice = Choice(directory=str(chosen))
+        source = Source(module_daemon.client, choice, lambda _done, _total: None)
+        streams = source.streams()
+        write_trace(grown / "a.pfw", 10, first=11, append=True)
+        module_daemon.client.sync(directory)
+        assert sum(batch.num_rows for _, batch in source.spans(streams, ["name"])) == source.rows
+        source.finish()
+        return source.warnings
+
+    assert warnings(other) == []
+    (warning,) = warnings(chosen)
+    assert warning.startswith("traces changed meanwhile: rows are of generations")
 
 
 def test_an_interrupted_export_leaves_nothing(daemon: Daemon, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from dftindexd.protocol.errors import (
@@ -32,8 +34,8 @@ from tests.end_to_end.identities import (
     set_acl,
 )
 from tests.end_to_end.made_traces import event_lines, write_trace
-from tests.end_to_end.others import Asker, require_other_users
-from tests.end_to_end.running import Daemon, running_daemon, until
+from tests.end_to_end.others import Asker, as_user, require_other_users
+from tests.end_to_end.running import Daemon, command, running_daemon, until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -306,6 +308,18 @@ def test_guests_leave_a_place_for_the_owner_s_statement(shared: Daemon, people: 
         people[BOB].end()
     with pytest.raises(InvalidArgumentError, match="at most 60"):
         people[BOB].ask("sql", "SELECT 1", seconds=61.0)
+
+
+@pytest.mark.parametrize("person", SEEN, ids=["alice", "bob", "carol"])
+def test_an_export_of_a_guest_holds_what_they_may_read(
+    shared: Daemon, people: People, person: Person
+) -> None:
+    options = ("--set", "files", "--format", "arrow")
+    line = command("client", "--socket", shared.socket, "export", shared.traces, "-", *options)
+    done = subprocess.run(as_user(person, line), check=True, capture_output=True, cwd="/")
+    rows = pa.ipc.open_stream(done.stdout).read_all().to_pylist()
+    assert {os.path.relpath(row["path"], shared.traces) for row in rows} == SEEN[person]
+    assert named(shared, done.stderr.decode()) == set()
 
 
 def test_the_owner_sees_everything_beside_guests(shared: Daemon) -> None:
