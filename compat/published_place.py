@@ -60,11 +60,17 @@ def is_ours(path: str) -> bool:
 def free_place(directory: str, *, force: bool) -> Place:
     """Return where in *directory* a store can be published.
 
-    :raises InvalidArgumentError: it is not a directory, or somebody else's store is there and
-        *force* does not say that it may go aside.
+    :raises InvalidArgumentError: it is not a directory, or one where nobody would look, or somebody
+        else's store is there and *force* does not say that it may go aside.
     """
     if not os.path.isdir(directory):
         raise InvalidArgumentError(f"{directory} is not a directory", "make it first")
+    if os.path.splitext(os.path.basename(directory))[1]:
+        raise InvalidArgumentError(
+            f"dftracer-utils 0.0.12 takes {directory} for a file, since there is a dot in its name,"
+            " and looks in the directory above",
+            "rename it, or give --to a directory without a dot",
+        )
     path = os.path.join(directory, FOLDER)
     if not os.path.lexists(path) or is_ours(path):
         return Place(path, None)
