@@ -17,6 +17,8 @@ cancellation for at most ``finalize_seconds``.
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,17 +75,18 @@ class Outcome(msgspec.Struct, frozen=True):
 class Pulse:
     """What can be seen of an actor's progress from outside."""
 
-    __slots__ = ("_protections", "_working", "beats")
+    __slots__ = ("_clock", "_protections", "_working", "beats")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.beats = 0
         self._working = False
-        self._protections = 0
+        self._protections: list[float] = []  # when each ends
+        self._clock = clock
 
     @property
     def must_beat(self) -> bool:
         """Whether lack of progress would be alarming: a hook runs, outside ``protect()``."""
-        return self._working and not self._protections
+        return self._working and self._clock() >= max(self._protections, default=0.0)
 
     def beat(self) -> None:
         """Note that work went on."""
@@ -100,13 +103,14 @@ class Pulse:
             self._working = False
 
     @contextmanager
-    def protected(self) -> Iterator[None]:
-        """Mark a time in which no progress is expected."""
-        self._protections += 1
+    def protected(self, seconds: float = math.inf) -> Iterator[None]:
+        """Mark a time in which no progress is expected, of at most so many *seconds*."""
+        end = self._clock() + seconds
+        self._protections.append(end)
         try:
             yield
         finally:
-            self._protections -= 1
+            self._protections.remove(end)
             self.beat()
 
 
@@ -126,9 +130,10 @@ class ActorContext:
         self._pulse.beat()
 
     @contextmanager
-    def protect(self) -> Iterator[None]:
-        """Mark long legitimate work, such as a thread or a process that cannot report progress."""
-        with self._pulse.protected():
+    def protect(self, seconds: float = math.inf) -> Iterator[None]:
+        """Mark long legitimate work, such as a thread or a process that cannot report progress.
+        What takes longer than so many *seconds* hangs."""
+        with self._pulse.protected(seconds):
             yield
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import anyio
 import anyio.abc
+import anyio.from_thread
 import anyio.to_thread
 
 from dftindexd.actors.commands import Compact, CompactResult
@@ -34,6 +35,7 @@ from dftindexd.actors.supervisor import Supervisor
 from dftindexd.actors.timings import Timings
 from dftindexd.actors.worker_process import ForkServer
 from dftindexd.index.errors import CoreError, NotWatchedError, StoreDamagedError
+from dftindexd.index.query.given_up import given_up_by
 from dftindexd.index.store.disposal import delete_store
 
 __all__ = ("Engine", "open_engine")
@@ -341,10 +343,16 @@ class Engine:
     # -- reading ------------------------------------------------------------------------------
 
     async def read(self, root: Root, function: Callable[[StoreView], T]) -> tuple[int, T]:
-        """Run *function* in a thread on the store of *root*; return the generation it saw too."""
+        """Run *function* in a thread on the store of *root*; return the generation it saw too. One
+        that is cancelled ends at the next step of the query."""
+
+        def run(view: StoreView) -> T:
+            with given_up_by(anyio.from_thread.check_cancelled):
+                return function(view)
+
         async with root.in_use():
             with root.handle.view() as view:
-                answer = await anyio.to_thread.run_sync(function, view, limiter=self._readers)
+                answer = await anyio.to_thread.run_sync(run, view, limiter=self._readers)
                 return view.registry.generation, answer
 
     async def answer(

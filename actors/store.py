@@ -45,7 +45,10 @@ from dftindexd.index.store.recovery import open_or_rebuild
 from dftindexd.index.store.registry import CommitRemoval, Plan
 from dftindexd.index.store.writer import StoreWriter
 
-__all__ = ("StoreActor",)
+__all__ = ("LONGEST_CALL_SECONDS", "StoreActor")
+
+#: A call of RocksDB that takes longer will not come back.
+LONGEST_CALL_SECONDS = 600.0
 
 T = TypeVar("T")
 StoreCommand: TypeAlias = Write | Ingest | Remove | Compact | Verify | Open | NoteRebuilt | Condemn
@@ -80,7 +83,9 @@ class StoreActor(Actor):
         self._wake_at = float("inf")
 
     async def _call(self, context: ActorContext, function: Callable[..., T], *args: Any) -> T:
-        with context.protect():
+        """Run *function* in the store's thread. One that never comes back, as where a disk does not
+        answer any more, makes this actor one that hangs: it cannot be ended."""
+        with context.protect(LONGEST_CALL_SECONDS):
             return await anyio.to_thread.run_sync(function, *args, limiter=self._thread)
 
     async def initialize(self, context: ActorContext) -> None:

@@ -7,7 +7,8 @@ window the supervisor gives up: it says so in the log and in ``observe()``, and 
 which closes with its last receiver, so that nobody waits for an answer that cannot come.
 
 Progress, not existence, is health: a hook that runs for longer than the heartbeat without
-``record_progress()`` and outside ``protect()`` makes its actor unhealthy. Unless that hook is
+``record_progress()`` and outside ``protect()`` makes its actor unhealthy, and so does one that is
+protected for longer than it said. Unless that hook is
 ``initialize``, the actor is then killed. An idle actor is healthy. The heartbeat is counted in
 checks made by the event loop, so that a loop that stood still is not blamed on the actor.
 

@@ -94,6 +94,7 @@ class _Life:
                 lag,
                 admission=self._options.admission,
                 configuration=self._configuration,
+                request_seconds=self._options.request_seconds,
             )
             tasks.start_soon(self._begin, engine, service, tasks)
             await self._stopping.wait()

@@ -20,6 +20,7 @@ from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.root_options import RootOptions
 from dftindexd.daemon.amounts import DURATION, SIZE, duration_text
 from dftindexd.daemon.guests import known_groups, known_users
+from dftindexd.daemon.time_limit import REQUEST_SECONDS
 from dftindexd.index.model import (
     DEFAULT_INTERVAL_US,
     GREATEST_BLOOM_RATE,
@@ -155,6 +156,18 @@ class IpcConfig(_Section, frozen=True, kw_only=True):
             check=known_groups,
         ),
     ] = []
+    request_limit: Annotated[
+        Duration,
+        _key(
+            "How long the daemon works on one answer from its stores, or on what a read finds "
+            "next; SQL has a limit of its own.",
+            kind="duration",
+            option="--request-limit",
+            metavar="SECONDS",
+            bare="s",
+            least=0.1,
+        ),
+    ] = duration_text(REQUEST_SECONDS)
 
 
 class ParserConfig(_Section, frozen=True, kw_only=True):

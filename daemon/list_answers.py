@@ -31,7 +31,7 @@ async def list_answer(engine: Engine, request: ListRequest, sight: Sight) -> Arr
         if request.since is None:
             one = listing(root, path, sight)
         else:
-            _require_same_store(engine, root, path, request)
+            _require_same_store(engine, root, path, request, sight)
             one = changes_listing(root, path, request.since, sight)
         head = AnswerHead(generation=one[0], store_id=root.handle.store_id)
         return ArrowAnswer(head, await anyio.to_thread.run_sync(one[1]))
@@ -49,8 +49,12 @@ async def list_answer(engine: Engine, request: ListRequest, sight: Sight) -> Arr
     )
 
 
-def _require_same_store(engine: Engine, root: Root, path: bytes, request: ListRequest) -> None:
+def _require_same_store(
+    engine: Engine, root: Root, path: bytes, request: ListRequest, sight: Sight
+) -> None:
     """Refuse a generation that is another store's, or may be: no store knows that of another.
+
+    Whether other roots hold the path is no guest's to know: theirs always may be another's.
 
     :raises StaleGenerationError: it is.
     """
@@ -61,10 +65,17 @@ def _require_same_store(engine: Engine, root: Root, path: bytes, request: ListRe
                 f"{request.path} now",
                 "list all traces, then ask for changes since that answer",
             )
-    elif request.since and any(
-        other is not root and other.covers(path) for other in engine.roots.values()
-    ):
+        return
+    if not request.since:
+        return
+    hint = "give the store_id of that answer's head with its generation"
+    if not sight.is_whole:
         raise StaleGenerationError(
-            f"{request.path} lies in several roots, of which each has its own generations",
-            "give the store_id of that answer's head with its generation",
+            f"generation {request.since} may be of another store than answers for "
+            f"{request.path} now",
+            hint,
+        )
+    if any(other is not root and other.covers(path) for other in engine.roots.values()):
+        raise StaleGenerationError(
+            f"{request.path} lies in several roots, of which each has its own generations", hint
         )

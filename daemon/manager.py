@@ -70,8 +70,7 @@ async def tell_status(line: Callable[[], str], environment: Mapping[str, str] = 
     told = ""
     while True:
         now = line()
-        if now != told:
-            notify(f"STATUS={now}", environment)
+        if now != told and notify(f"STATUS={now}", environment):
             told = now
         await anyio.sleep(_STATUS_SECONDS)
 

@@ -27,6 +27,7 @@ from dftindexd.daemon.answer import ArrowAnswer, BatchStream
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.tables import display
+from dftindexd.daemon.time_limit import Patience
 from dftindexd.index.errors import NotWatchedError, StoreDamagedError, TraceChangedError
 from dftindexd.index.model import TraceRecord
 from dftindexd.index.query.event_columns import DEFAULT_COLUMNS
@@ -70,10 +71,12 @@ class _Chosen(NamedTuple):
 
 
 class EventAnswers:
-    """Answers requests for events, and what they would read."""
+    """Answers requests for events, and what they would read. No read works for more than so many
+    *seconds* without finding anything."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, seconds: float) -> None:
         self._engine = engine
+        self._seconds = seconds
         self._readers = ReaderPool()
 
     async def close(self) -> None:
@@ -172,13 +175,14 @@ class EventAnswers:
         plans: list[TracePlan],
         guest: int | None,
     ) -> AsyncGenerator[pa.RecordBatch, None]:
+        patience = Patience(self._seconds)
         for start in range(0, len(chosen.records), TRACES_AT_ONCE):
             if start:
                 plans = await self._plan(chosen, query, start)
             for traces in parts_of([plan.wanted for plan in plans]):
                 part = msgspec.structs.replace(order, traces=traces)
                 async with aclosing(self._readers.read(part, _BEAT_SECONDS, guest)) as messages:
-                    async for message in messages:
+                    async for message in patience.spent_on(messages):
                         yield batch_of(message, schema)
 
 

@@ -19,6 +19,7 @@ from dftindexd.daemon.guests import admission_of
 from dftindexd.daemon.memory_budget import default_budget, memory_there_is
 from dftindexd.daemon.metrics_outlets import MetricsOptions
 from dftindexd.daemon.request_path import request_path
+from dftindexd.daemon.time_limit import REQUEST_SECONDS
 from dftindexd.index.model import AggregationTier, TierConfig
 from dftindexd.index.trace_rules import TraceRules
 
@@ -46,6 +47,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     stall_seconds: float = STALL_SECONDS
     root: RootOptions = RootOptions()
     admission: Admission = msgspec.field(default_factory=Admission)
+    request_seconds: float = REQUEST_SECONDS
     metrics: MetricsOptions = MetricsOptions()
     configured: Mapping[bytes, RootSettings] = {}
 
@@ -72,6 +74,7 @@ def run_options(config: Config, watch: tuple[str, ...]) -> RunOptions:
         stall_seconds=seconds_of(parser.stall),
         root=root_options(config),
         admission=admission_of(config.ipc.allow_users, config.ipc.allow_groups),
+        request_seconds=seconds_of(config.ipc.request_limit),
         metrics=MetricsOptions(port=metrics.port, file=metrics.file),
         configured=configured_roots(config),
     )

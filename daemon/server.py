@@ -104,7 +104,7 @@ class IpcServer:
 
     def _bind(self) -> BoundSocket:
         if self._listener is not None and self._lock is not None:
-            return adopt_socket(self._listener, self._lock)
+            return adopt_socket(self._listener, self._lock, self._admission)
         return bind_socket(self._path, self._lock, self._admission)
 
     async def _serve_bound(self, bound: BoundSocket, task_status: TaskStatus[None]) -> None:

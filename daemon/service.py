@@ -44,6 +44,7 @@ from dftindexd.daemon.tables import (
     trace_problems,
 )
 from dftindexd.daemon.tail import tail
+from dftindexd.daemon.time_limit import REQUEST_SECONDS, within
 from dftindexd.daemon.view_answers import ViewAnswers
 from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
@@ -112,7 +113,8 @@ __all__ = ("DaemonService",)
 
 class DaemonService:
     """Answers requests from an engine; *stop* ends the daemon, *lag* measures its event loop,
-    *admission* says who is a guest, *configuration* what of it is in force."""
+    *admission* says who is a guest, *configuration* what of it is in force; an answer takes at most
+    *request_seconds*."""
 
     def __init__(
         self,
@@ -123,18 +125,20 @@ class DaemonService:
         *,
         admission: Admission,
         configuration: Configuration,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self._engine = engine
         self._socket = socket
         self._stop = stop
         self._lag = lag
         self._configuration = configuration
+        self._request_seconds = request_seconds
         self._started = time.monotonic()
         cache = RowCache()
         self._aggregations = AggregationAnswers(engine, cache)
         self._indexes = IndexAnswers(engine, cache)
         self._clusters = ClusterAnswers(engine)
-        self._events = EventAnswers(engine)
+        self._events = EventAnswers(engine, request_seconds)
         self._sql = SqlAnswers(engine, cache)
         self._views = ViewAnswers(engine)
         self._maintenance = Maintenance(engine)
@@ -160,7 +164,8 @@ class DaemonService:
         try:
             request, sight = await self._gate.admit(request, peer)
             async with self._gate.turn(request, peer):
-                answer = await self._answer(request, sight)
+                with within(self._request_seconds, request):
+                    answer = await self._answer(request, sight)
         except Exception as error:
             self.metrics.note_failure(tag, getattr(error, "code", "internal"))
             raise

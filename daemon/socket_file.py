@@ -2,9 +2,10 @@
 
 Invariants: whoever holds the lock ``<socket>.lock`` owns the path; a socket is unlinked and bound
 only under that lock; nothing but a socket is ever unlinked. The socket has mode 0600; where others
-are allowed in, 0660 and their group, or 0666 where they are not of one group alone: then the server
-decides by who the kernel says they are. A socket that a service manager bound keeps its file and
-mode; its path is locked, too. The lock file stays behind on purpose: unlinking it would let two
+are allowed in, 0660 and their group, or 0666 where they are not of one group alone, or of one that
+the daemon cannot give it to: then the server decides by who the kernel says they are. A socket that
+a service manager bound keeps its file, and its mode, unless that lets none of those in who are
+allowed; its path is locked, too. The lock file stays behind on purpose: unlinking it would let two
 daemons each lock a different file of the same name.
 """
 
@@ -76,10 +77,24 @@ def bind_socket(
         raise
 
 
-def adopt_socket(listener: socket.socket, owned: int) -> BoundSocket:
-    """Serve a socket that the service manager bound, under the lock *owned* of its path."""
+def adopt_socket(
+    listener: socket.socket, owned: int, admission: Admission | None = None
+) -> BoundSocket:
+    """Serve a socket that the service manager bound, under the lock *owned* of its path.
+
+    Raises:
+        InvalidArgumentError: *admission* lets others in, and the socket lets nobody connect.
+    """
     listener.setblocking(False)
-    return BoundSocket(listener.getsockname(), listener, os.dup(owned), None)
+    path: str = listener.getsockname()
+    if admission is not None and admission.allows_others and not _lets_others_connect(path):
+        _open_to(path, admission.only_group)
+    return BoundSocket(path, listener, os.dup(owned), None)
+
+
+def _lets_others_connect(path: str) -> bool:
+    # Connecting is writing.
+    return bool(os.stat(path).st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _own(path: str) -> int:
@@ -185,18 +200,24 @@ def _listen(path: str) -> socket.socket:
 
 
 def _open_to(path: str, group: int | None) -> None:
-    """Let others connect: those of *group*, or where there is none whoever reaches the socket."""
-    if group is None:
-        os.chmod(path, 0o666)
-        return
+    """Let others connect: those of *group*, or where there is none, or none that the daemon's user
+    is of, whoever reaches the socket."""
     try:
-        os.chown(path, -1, group)
+        os.chmod(path, 0o660 if group is not None and _give(path, group) else 0o666)
     except OSError as error:
         raise InvalidArgumentError(
-            f"the socket {path} cannot be given to group {group}: {error.strerror}",
-            "run the daemon as a user of that group, or allow users with --allow-user",
+            f"the socket {path} lets no guest connect, and its mode cannot be changed: "
+            f"{error.strerror}",
+            "give it SocketMode=0666 in the .socket unit, or allow nobody else in",
         ) from error
-    os.chmod(path, 0o660)
+
+
+def _give(path: str, group: int) -> bool:
+    try:
+        os.chown(path, -1, group)
+    except PermissionError:
+        return False
+    return True
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import msgspec
 from dftindexd.index.model import FileStamp, ResumePoint, SegmentSummary, TraceRecord
 from dftindexd.index.query.event_filter import EventFilter, check_fields, compile_filter
 from dftindexd.index.query.filter import Expression, parse_filter
+from dftindexd.index.query.given_up import require_wanted
 from dftindexd.index.query.pruning import ChunkFacts, prune
 from dftindexd.index.query.source import RowSource, owned_rows, segment_rows
 from dftindexd.index.store.layout import (
@@ -228,7 +229,7 @@ def _reasons(
     ):
         stats = merge_chunk_stats(segment.stats)
         unit = segment.record.final_facts.time_metric
-        whole = prune(tree, ChunkFacts(blooms, 0, stats, None, unit))
+        whole = _prune(tree, ChunkFacts(blooms, 0, stats, None, unit))
         if whole is None:
             left.append(place)
         else:
@@ -238,10 +239,15 @@ def _reasons(
     for place, (segment, blooms, manifest) in zip(left, facts, strict=True):
         unit = segment.record.final_facts.time_metric
         reasons[place] = [
-            prune(tree, ChunkFacts(blooms, chunk, stats, known, unit))
+            _prune(tree, ChunkFacts(blooms, chunk, stats, known, unit))
             for chunk, (stats, known) in enumerate(zip(segment.stats, manifest, strict=True))
         ]
     return reasons
+
+
+def _prune(tree: Expression, facts: ChunkFacts) -> str | None:
+    require_wanted()
+    return prune(tree, facts)
 
 
 def _blooms(source: RowSource, family: str, segments: list[_Segment]) -> list[Blooms | None]:

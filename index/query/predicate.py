@@ -30,6 +30,7 @@ from dftindexd.index.query.filter import (
     parse_filter,
     query_error,
 )
+from dftindexd.index.query.given_up import require_wanted
 from dftindexd.index.tiers.aggregation import ascii_lower
 from dftindexd.index.tiers.groups import Array
 
@@ -68,6 +69,7 @@ class _Evaluation:
         self._query = query
 
     def mask(self, tree: Expression) -> _Mask:
+        require_wanted()
         match tree:
             case And(operands):
                 return functools.reduce(operator.and_, map(self.mask, operands))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.model import TraceRecord
+from dftindexd.index.query.given_up import require_wanted
 from dftindexd.index.store.layout import segment_key
 
 __all__ = ("RowSource", "damaged_row", "origin_of", "owned_rows", "segment_rows")
@@ -41,6 +42,7 @@ def owned_rows(
 ) -> list[bytes]:
     """Return the row of each of *keys*, of which each belongs to the trace at its place in
     *owners*; damage names every trace whose rows do not read back."""
+    require_wanted()
     if not keys:
         return []
     try:

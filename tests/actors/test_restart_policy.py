@@ -65,3 +65,14 @@ def test_a_pulse_must_beat_only_while_a_hook_works_outside_protection() -> None:
         seen.append(pulse.must_beat)
     seen.append(pulse.must_beat)
     assert seen == [False, True, False, False, True, False]
+
+
+def test_what_is_protected_for_longer_than_it_said_must_beat() -> None:
+    times = iter([100.0, 109.9, 110.0, 110.0, 110.0, 110.0])
+    pulse = Pulse(clock=lambda: next(times))
+    with pulse.working(), pulse.protected(10.0):
+        seen = [pulse.must_beat, pulse.must_beat]
+        with pulse.protected():
+            seen.append(pulse.must_beat)
+        seen.append(pulse.must_beat)
+    assert seen == [False, True, False, True]

@@ -19,11 +19,18 @@ import pytest
 
 from dftindexd.daemon.callers import Admission
 from dftindexd.daemon.peer import Peer, peer_of
-from dftindexd.daemon.socket_file import bind_socket, release_socket
+from dftindexd.daemon.socket_file import (
+    adopt_socket,
+    bind_socket,
+    release_socket,
+    socket_lock,
+)
 from dftindexd.protocol.codec import decode_error, encode_request
 from dftindexd.protocol.errors import BusyError, InvalidArgumentError, PermissionDeniedError
 from dftindexd.protocol.framing import FROM_DAEMON, Decoder, Kind, encode_frame
 from dftindexd.protocol.requests import Hello
+from tests.end_to_end.identities import Person
+from tests.end_to_end.others import as_user, require_other_users
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -205,3 +212,58 @@ def test_somebody_else_is_refused_even_where_the_mode_would_let_them_in() -> Non
     finally:
         shutil.rmtree(directory)
     assert code == 7
+
+
+GUESTS = 23002
+
+
+def handed_over(path: Path, mode: int) -> socket.socket:
+    """Return a socket such as a service manager binds."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.fspath(path))
+    path.chmod(mode)
+    listener.listen()
+    return listener
+
+
+@pytest.mark.parametrize(
+    ("mode", "admission", "then"),
+    [
+        (0o600, Admission(), 0o600),
+        (0o600, Admission(users=frozenset({12001})), 0o666),
+        (0o600, Admission(groups=frozenset({os.getgid()})), 0o660),
+        # What lets some connect is the administrator's choice.
+        (0o660, Admission(users=frozenset({12001})), 0o660),
+        (0o666, Admission(groups=frozenset({os.getgid()})), 0o666),
+    ],
+)
+def test_a_socket_that_is_handed_over_lets_guests_connect(
+    tmp_path: Path, mode: int, admission: Admission, then: int
+) -> None:
+    path = tmp_path / "s"
+    with handed_over(path, mode) as listener, socket_lock(os.fspath(path)) as lock:
+        bound = adopt_socket(listener, lock, admission)
+        assert stat.S_IMODE(path.stat().st_mode) == then
+        release_socket(bound)
+    assert path.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(("groups", "mode"), [((GUESTS,), "660"), ((), "666")])
+def test_a_socket_goes_to_a_group_only_where_the_daemon_s_user_is_of_it(
+    groups: tuple[int, ...], mode: str
+) -> None:
+    require_other_users()
+    person = Person(12001, 12001, groups)
+    program = f"""
+import os, sys
+from dftindexd.daemon.callers import Admission
+from dftindexd.daemon.socket_file import bind_socket
+bind_socket(sys.argv[1], admission=Admission(groups=frozenset({{{GUESTS}}})))
+print(oct(os.stat(sys.argv[1]).st_mode)[-3:])
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, person.uid, person.gid)
+        line = [sys.executable, "-P", "-c", program, f"{folder}/s"]
+        done = subprocess.run(as_user(person, line), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == mode

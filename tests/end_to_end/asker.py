@@ -1,9 +1,10 @@
 """A process of another user that asks a daemon, as a program: one call a line in, its answer out.
 
 A call is a JSON list: the name of a method of the client, its arguments and its options. Beside
-these there are ``connect`` (so many connections, which are kept), ``events_until`` (the events
-until one is of a path that ends so) and ``on_disk`` (which files below a directory this process can
-find and read itself). The answer is ``{"answer": ...}`` or ``{"error": [code, message, hint]}``.
+these there are ``connect`` (so many connections, which are kept), ``changes`` (since an answer of
+just before), ``events_until`` (the events until one is of a path that ends so) and ``on_disk``
+(which files below a directory this process can find and read itself). The answer comes as
+``{"answer": ...}`` or ``{"error": [code, message, hint]}``.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ class _Calls:
     def read(self, path: str, **options: Any) -> list[Any]:
         with self.client.read(path, **options) as batches:
             return [row for batch in batches for row in batch.to_pylist()]
+
+    def changes(self, path: str) -> Answer:
+        return self.client.list(path, since=self.client.list(path))
 
     def events_until(self, path: str, end: str) -> list[str]:
         told = []

@@ -134,10 +134,13 @@ def rows_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def running_daemon(folder: Path, *options: str) -> Iterator[Daemon]:
+def running_daemon(
+    folder: Path, *options: str, program: Sequence[str] | None = None
+) -> Iterator[Daemon]:
     """Run a daemon that watches ``folder/traces``; always end it, and have it end well.
 
-    A test that ended it itself has it left alone. An error in its log fails the test.
+    *program* runs it in place of ``dftindexd``. A test that ended it itself has it left alone. An
+    error in its log fails the test.
     """
     traces, state, socket, log = (folder / name for name in ("traces", "state", "s", "log"))
     traces.mkdir(exist_ok=True)
@@ -146,7 +149,8 @@ def running_daemon(folder: Path, *options: str) -> Iterator[Daemon]:
         *("--workers", "2", *options),
     )
     with log.open("ab") as errors:
-        process = subprocess.Popen(command("daemon", *arguments), stderr=errors)
+        line = [*program, *map(str, arguments)] if program else command("daemon", *arguments)
+        process = subprocess.Popen(line, stderr=errors)
     try:
         with _connected(process, socket, log) as client:
             daemon = Daemon(traces, state, socket, log, process, client)

@@ -328,6 +328,25 @@ def test_the_owner_sees_everything_beside_guests(shared: Daemon) -> None:
     assert len(shared.listed()) == len(TRACES)
 
 
+def test_a_generation_tells_a_guest_of_no_root_that_they_cannot_see(
+    shared: Daemon, people: People
+) -> None:
+    """One root lies in another, and one does not: both are answered alike."""
+    bob, inner = people[BOB], shared.traces / "unlisted" / "deeper"
+    told = set()
+    for _ in range(2):
+        with pytest.raises(NotFoundError) as raised:
+            bob.ask("list", inner, since=1)
+        told.add(str(raised.value))
+        assert bob.ask("changes", inner) == []
+        shared.client.watch(inner, include=["*"])
+        shared.client.sync(inner)
+    shared.client.unwatch(inner, purge=True)
+    shared.client.sync()
+    assert len(told) == 1
+    assert "root" not in told.pop()
+
+
 def test_a_link_tells_nobody_where_it_leads(shared: Daemon, people: People) -> None:
     link = shared.traces.parent / "link"
     link.symlink_to(shared.traces / "closed" / "all.pfw")

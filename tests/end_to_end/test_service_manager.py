@@ -7,16 +7,24 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from dftindexd.client import connect
+from dftindexd.index.failpoints import VARIABLE
 from dftindexd.protocol.errors import DaemonUnreachableError
+from tests.end_to_end import impatient_daemon
+from tests.end_to_end.identities import Person
 from tests.end_to_end.made_traces import write_trace
+from tests.end_to_end.others import Asker, require_other_users
 from tests.end_to_end.running import (
+    Daemon,
     command,
     running_daemon,
     until,
@@ -24,6 +32,7 @@ from tests.end_to_end.running import (
 )
 
 Told = list[str]
+WATCHDOG_SECONDS = 0.2
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         manager.bind(path)
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
-        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        monkeypatch.setenv("WATCHDOG_USEC", str(int(WATCHDOG_SECONDS * 1e6)))
         yield all_told
 
 
@@ -87,37 +96,83 @@ def test_a_manager_is_told_of_a_daemon_s_life_in_order(
     assert 0 < int(clock) <= time.monotonic_ns() // 1000
 
 
-@pytest.fixture
-def activated(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def test_a_daemon_whose_store_hangs_gives_no_sign_of_life_until_it_goes_on(
+    tmp_path: Path, told: Callable[[], Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second commit of this process takes seconds, which this daemon has no patience for."""
+    monkeypatch.setenv(VARIABLE, "store:commit:begun=sleep:8#2")
+    program = [sys.executable, "-P", impatient_daemon.__file__]
+    with running_daemon(tmp_path, program=program) as daemon:
+        daemon.expected |= {"actor_killed", "actor_failed", "commit_failed"}
+        write_trace(daemon.traces / "a.pfw.gz", 10)
+        daemon.client.sync()
+        until(lambda: "WATCHDOG=1" in told(), "WATCHDOG=1")
+        write_trace(daemon.traces / "b.pfw.gz", 20)
+        until(lambda: _is_unhealthy(daemon), "an actor that hangs")
+        since = len(told())
+        assert any("store:" in reason for reason in daemon.client.ping().degraded)
+        time.sleep(5 * WATCHDOG_SECONDS)  # five times as often as it wants to hear of it
+        assert _is_unhealthy(daemon)
+        assert "WATCHDOG=1" not in told()[since:]
+        until(lambda: "WATCHDOG=1" in told()[since:], "WATCHDOG=1 again")
+        daemon.client.sync()
+        assert daemon.events() == 30
+
+
+def _is_unhealthy(daemon: Daemon) -> bool:
+    return any(reason.startswith("unhealthy: ") for reason in daemon.client.ping().degraded)
+
+
+@contextmanager
+def activated(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon that begins with the first connection, under systemd-socket-activate."""
     activate = shutil.which("systemd-socket-activate")
     if activate is None:
         pytest.skip("systemd-socket-activate is not here: install the package systemd")
-    path = tmp_path / "s"
-    line = command("daemon", "run", "--state-dir", tmp_path / "state", "--workers", "1")
+    line = command("daemon", "run", "--state-dir", folder / "state", "--workers", "1", *options)
     variables = [f"--setenv={name}" for name in ("HOME", "PATH", "CACHE_DIRECTORY")]
-    with (tmp_path / "log").open("ab") as log:
+    with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [activate, f"--listen={path}", *variables, *line], stderr=log, start_new_session=True
+            [activate, f"--listen={folder / 's'}", *variables, *line],
+            stderr=log,
+            start_new_session=True,
+            umask=0o077,
         )
-    yield process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    try:
+        until((folder / "s").exists, "the socket")
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
-def test_a_socket_of_systemd_starts_the_daemon_and_outlives_it(
-    tmp_path: Path, activated: subprocess.Popen[bytes]
-) -> None:
+def test_a_socket_of_systemd_starts_the_daemon_and_outlives_it(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    until(path.exists, "the socket")
-    inode = path.stat().st_ino
-    assert not (tmp_path / "state").exists()
-    with connect(path) as client:
-        assert client.ping().pid == activated.pid
-        assert client.status().socket == str(path)
-        client.stop()
-    assert activated.wait(timeout=10.0) == 0
-    assert path.stat().st_ino == inode
-    with pytest.raises(DaemonUnreachableError):
-        connect(path)
+    with activated(tmp_path) as process:
+        inode = path.stat().st_ino
+        assert not (tmp_path / "state").exists()
+        with connect(path) as client:
+            assert client.ping().pid == process.pid
+            assert client.status().socket == str(path)
+            client.stop()
+        assert process.wait(timeout=10.0) == 0
+        assert path.stat().st_ino == inode
+        with pytest.raises(DaemonUnreachableError):
+            connect(path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_socket_of_systemd_lets_guests_in_once_the_daemon_runs() -> None:
+    require_other_users()
+    guest = Person(12001, 12001)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        place = Path(folder)
+        with activated(place, "--allow-user", str(guest.uid)) as process:
+            with Asker(guest, place / "s") as early, pytest.raises(DaemonUnreachableError):
+                early.ask("ping")
+            with connect(place / "s") as client, Asker(guest, place / "s") as asker:
+                assert asker.ask("ping")["ready"]
+                client.stop()
+            assert process.wait(timeout=10.0) == 0

@@ -17,6 +17,8 @@ SECONDS = float(os.environ.get("DFTINDEXD_TEST_LOAD_SECONDS", "8"))
 CLIENTS = int(os.environ.get("DFTINDEXD_TEST_LOAD_CLIENTS", "64"))
 KILL_SECONDS = 2.0
 pytestmark = [pytest.mark.load, pytest.mark.timeout(300 + 3 * SECONDS)]
+#: For so long a store knows what was removed and dropped: else that would grow for an hour.
+RETENTION_SECONDS = 20
 #: Pools of threads and processes, and what the allocator keeps, are as large as was once needed;
 #: what is kept on purpose is at most 16 MiB of a store's rows and 64 MiB of its blocks, and a store
 #: has at most 256 tables open.
@@ -60,7 +62,8 @@ def require_no_growth(daemon: Daemon, before: Usage, label: str) -> Usage:
 
 
 def test_memory_descriptors_threads_and_tasks_end_where_they_began(tmp_path: Path) -> None:
-    with running_daemon(tmp_path, "--settle", "1") as daemon:
+    options = ("--settle", "1", "--retention", str(RETENTION_SECONDS))
+    with running_daemon(tmp_path, *options) as daemon:
         daemon.expected |= {"worker_died", "parse_failed", "actor_failed"}
         (daemon.traces / "before").mkdir()
         for number in range(KEPT_TRACES):
