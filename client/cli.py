@@ -22,6 +22,7 @@ from dftindexd.client import (
     cli_reading,
     cli_sql,
     cli_top,
+    cli_views,
 )
 from dftindexd.client import cli_output as output
 from dftindexd.client import cli_tables as tables
@@ -36,7 +37,10 @@ from dftindexd.protocol.requests import ListRequest, TraceProblem, WantedBackend
 __all__ = ("OTHERS", "cli", "main")
 
 #: Importing a module adds its verbs to the group.
-OTHERS: Final = (cli_agg, cli_completion, cli_operation, cli_reading, cli_sql, cli_top)
+OTHERS: Final = (
+    *(cli_agg, cli_completion, cli_operation, cli_reading, cli_sql, cli_top),
+    cli_views,
+)
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."
 _SINCE_HELP = (
