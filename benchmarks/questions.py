@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -165,9 +166,9 @@ def _compare(client: Client, traces: Path, plain: list[Path]) -> None:
         own = answer_of_store(client, statement, traces)
         if own != answer_of_scan(SCANS[name], plain):
             raise SystemExit(f"error: the answers to {name} differ")
-        ours = _median(_TIMES_OURS, lambda s=statement: answer_of_store(client, s, traces))
+        ours = _median(_TIMES_OURS, partial(answer_of_store, client, statement, traces))
         theirs = [
-            _median(_TIMES_THEIRS, lambda n=name, f=files: answer_of_scan(SCANS[n], f))
+            _median(_TIMES_THEIRS, partial(answer_of_scan, SCANS[name], files))
             for files in (packed, plain)
         ]
         print(

@@ -24,6 +24,7 @@ from dftindexd.client import (
     cli_reading,
     cli_sql,
     cli_top,
+    cli_views,
 )
 from dftindexd.client import cli_output as output
 from dftindexd.client import cli_tables as tables
@@ -40,7 +41,7 @@ __all__ = ("OTHERS", "cli", "main")
 #: Importing a module adds its verbs to the group.
 OTHERS: Final = (
     *(cli_agg, cli_completion, cli_export, cli_operation, cli_publish, cli_reading, cli_sql),
-    cli_top,
+    *(cli_top, cli_views),
 )
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."

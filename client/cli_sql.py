@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
+from contextlib import ExitStack
 from itertools import chain, islice
 from typing import Literal
 
@@ -15,6 +17,7 @@ from dftindexd.client import table_files as files
 from dftindexd.client.cli_base import Settings, meta, verb
 from dftindexd.client.cli_times import begin_option, end_option
 from dftindexd.client.reading import sql_request
+from dftindexd.client.sql_progress import progress_bar
 from dftindexd.client.sync_client import BlockingAnswerStream
 
 __all__ = ("sql",)
@@ -66,8 +69,13 @@ def sql(
     chosen = _format(settings, form)
     if meta and chosen != "json":
         raise click.UsageError("--meta goes with --json")
-    request = sql_request(query, root, begin=begin, end=end, rows=rows, seconds=seconds)
-    with settings.connect() as client, client.stream(request, timeout=None) as stream:
+    ticket = secrets.token_hex(8)
+    request = sql_request(
+        query, root, begin=begin, end=end, rows=rows, seconds=seconds, ticket=ticket
+    )
+    with settings.connect() as client, ExitStack() as stack:
+        with progress_bar(client, ticket):
+            stream = stack.enter_context(client.stream(request, timeout=None))
         output.print_head(stream.generation, stream.warnings, as_row=meta)
         if chosen == "table":
             tables.print_rows(map(_with_text, stream), below=None, most=tables.TABLE_ROWS)

@@ -19,6 +19,8 @@ from dftindexd.protocol.requests import (
     SqlRequest,
 )
 from dftindexd.protocol.view_requests import (
+    SqlProgressRequest,
+    SqlProgressResult,
     ViewsDropRequest,
     ViewsDropResult,
     ViewsRequest,
@@ -58,6 +60,7 @@ class AsyncReading(ABC):
         end: int | None = None,
         rows: int = 1_000_000,
         seconds: float = 60.0,
+        ticket: str = "",
         timeout: Timeout = None,
     ) -> Answer:
         """Return the rows of one SELECT over the views of the traces below a directory, or of all
@@ -65,12 +68,19 @@ class AsyncReading(ABC):
 
         Views are made when they are first asked for. *begin* and *end*, in nanoseconds since 1970,
         leave out rows of other times. More than *rows* rows, or more than *seconds* until the last
-        of them is taken, are an error.
+        of them is taken, are an error. *ticket* is what :meth:`sql_progress` calls the statement.
 
         ``client.sql("SELECT name, count(*) FROM view_instance('thread_spans', 'h:1:2:3') ...")``
         """
-        request = sql_request(query, path, begin=begin, end=end, rows=rows, seconds=seconds)
+        request = sql_request(
+            query, path, begin=begin, end=end, rows=rows, seconds=seconds, ticket=ticket
+        )
         return await self.fetch(request, timeout=timeout)
+
+    async def sql_progress(self, ticket: str, *, timeout: Timeout = UNSET) -> SqlProgressResult:
+        """Return how far the statement is that was sent with *ticket* and is not answered yet:
+        which view is being made, and how many chunks of traces are read for it."""
+        return await self.request(SqlProgressRequest(ticket=ticket), timeout=timeout)
 
     async def views(
         self, path: AnyPath | None = None, *, timeout: Timeout = UNSET
@@ -202,12 +212,19 @@ class BlockingReading(ABC):
         end: int | None = None,
         rows: int = 1_000_000,
         seconds: float = 60.0,
+        ticket: str = "",
         timeout: Timeout = None,
     ) -> Answer:
         """Return the rows of one SELECT over the views of the traces below a directory, or of all
         roots; see `AsyncClient`."""
-        request = sql_request(query, path, begin=begin, end=end, rows=rows, seconds=seconds)
+        request = sql_request(
+            query, path, begin=begin, end=end, rows=rows, seconds=seconds, ticket=ticket
+        )
         return self.fetch(request, timeout=timeout)
+
+    def sql_progress(self, ticket: str, *, timeout: Timeout = UNSET) -> SqlProgressResult:
+        """Return how far a statement is; see `AsyncClient`."""
+        return self.request(SqlProgressRequest(ticket=ticket), timeout=timeout)
 
     def views(
         self, path: AnyPath | None = None, *, timeout: Timeout = UNSET

@@ -144,7 +144,7 @@ def _failure(error: Exception) -> ReadFailure:
     if isinstance(error, CoreError):
         return ReadFailure(kind=type(error).__name__, message=error.message, hint=error.hint)
     if isinstance(error, FileNotFoundError):
-        return _failure(TraceChangedError(f"{error.filename} went away meanwhile", "ask again"))
+        return _failure(TraceChangedError("a file that is read went away meanwhile", "ask again"))
     if isinstance(error, OSError) and error.filename is not None:
         return ReadFailure(
             kind="OSError",
@@ -161,10 +161,22 @@ def _failure(error: Exception) -> ReadFailure:
     return ReadFailure(kind=type(error).__name__, message=f"{type(error).__name__}: {error}")
 
 
+def _without_folders(failure: ReadFailure, order: SqlOrder) -> ReadFailure:
+    """Return a failure that does not tell where views lie."""
+    text = failure.message
+    for root in order.roots:
+        text = text.replace(root.selection.folder, "views")
+    return msgspec.structs.replace(failure, message=text)
+
+
 def main(descriptor: int, parent: int) -> None:
     """Serve orders from the socket *descriptor* until it closes or the process *parent* dies."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What the engine prints of a statement that it cannot bear is no line of the daemon's log,
+    # which has one of its own where this process dies of it.
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
     orders = msgspec.msgpack.Decoder(SqlOrder)
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as incoming:
@@ -174,13 +186,14 @@ def main(descriptor: int, parent: int) -> None:
         gc.disable()
         gc.collect()
         gc.freeze()
-        while (order := daemon.receive()) is not None:
+        while (received := daemon.receive()) is not None:
+            order = orders.decode(received)
             try:
-                _answer(daemon, orders.decode(order))
+                _answer(daemon, order)
             except (BrokenPipeError, ConnectionResetError):  # nobody wants it any more
                 return
             except Exception as error:  # noqa: BLE001 - whoever asked gets it, whatever it is
-                daemon.send(ERROR, _encode(_failure(error)))
+                daemon.send(ERROR, _encode(_without_folders(_failure(error), order)))
             else:
                 daemon.send(END, b"")
             gc.collect()

@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pyarrow as pa
+import structlog
 
 from dftindexd.actors.framed_process import FramedProcess
 from dftindexd.actors.read_order import BATCH, END, ERROR, ORDER, ReadFailure
@@ -32,6 +33,8 @@ from dftindexd.views.source import Made
 __all__ = ("MOST_STATEMENTS", "SqlRun", "SqlWorkers")
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 #: How many statements run at once: each takes a process and its memory.
 MOST_STATEMENTS: Final = 2
@@ -195,6 +198,7 @@ class SqlRun:
                 return await call()
             except ConnectionError as error:
                 how = await self._taken.epitaph()
+                _log.warning("sql_process_died", how=how)
                 raise CoreError(
                     f"the process that ran the statement {how}", "ask for less at once"
                 ) from error

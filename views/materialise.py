@@ -32,6 +32,7 @@ from dftindexd.views.freshness import (
     by_insert_order,
     judge,
 )
+from dftindexd.views.names import did_you_mean
 from dftindexd.views.net_spans import net_spans
 from dftindexd.views.partition_files import PartitionFolder, ViewFiles
 from dftindexd.views.problems import Problem
@@ -114,11 +115,11 @@ class Views:
         )
         folder = self._files.instance(BLOCKS.name, self._place)
         existing = folder.partitions()
-        path = folder.file(wanted)
         if wanted not in existing:
             table = blocks_table(self._selection, self._facts(segments), self._source.names)
             self._write(folder, wanted, table)
             folder.retire(existing)
+        path = folder.file(wanted)
         self.used.append(path)
         return pq.read_table(path, partitioning=None)
 
@@ -346,8 +347,11 @@ class Views:
 def _known(name: str, instance: str) -> ViewSchema:
     schema = VIEW_SETS.get(name)
     if schema is None:
-        known = ", ".join(one.name for one in VIEW_SETS.values() if one.instances)
-        raise QueryError(f"view set {name} not found", f"the sets with instances are {known}")
+        known = [one.name for one in VIEW_SETS.values() if one.instances]
+        raise QueryError(
+            f"view set {name} not found",
+            f"{did_you_mean(name, known)}the sets with instances are {', '.join(known)}",
+        )
     if not schema.instances:
         raise QueryError(f"{name} has no instances", f"ask it as a table: SELECT * FROM {name}")
     if instance == GLOBAL and GLOBAL not in schema.instances:

@@ -1,6 +1,7 @@
 """Partitions on disk: Parquet files in the folder ``views`` of a store, named by what they hold.
 
-The name of a partition's file is all that its freshness needs; a file appears whole under its name.
+The name of a partition's file is all that its freshness needs, and has the checksum of its bytes:
+the engine would take many a flipped bit for another number. A file appears whole under its name.
 Two processes that build the same write the same. What no answer used for long, or has no room, is
 deleted: it can always be made again. The time of last use is the file's access time, to the hour.
 """
@@ -12,6 +13,7 @@ import os
 import re
 import tempfile
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -19,6 +21,7 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dftindexd.index.errors import CoreError
 from dftindexd.views.freshness import Partition, to_evict
 
 __all__ = ("LONGEST_UNUSED", "MOST_BYTES", "KeptPartition", "PartitionFolder", "ViewFiles")
@@ -33,8 +36,9 @@ _ABANDONED: Final = 86_400.0
 #: How exactly it is remembered when a partition was used, in nanoseconds: an hour.
 _USE_GRAIN: Final = 3_600_000_000_000
 _TEMPORARY: Final = ".new"
+_PART_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(
-    r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-([0-9a-f]{16})-([0-9a-f]{16})\.parquet"
+    r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9]+)-([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{8})\.parquet"
 )
 
 
@@ -49,51 +53,94 @@ class KeptPartition(NamedTuple):
     used: int
 
 
-def _file_name(partition: Partition) -> str:
-    begin, end, objects, schema, source = partition
-    return f"{begin:016x}-{end:016x}-{objects}-{schema}-{source}.parquet"
-
-
 class PartitionFolder:
     """The partitions of one instance of a view set."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._names: dict[Partition, str] = {}
 
     def partitions(self) -> list[Partition]:
-        """Return those that exist."""
+        """Return those that exist, and delete those that are not as they were written."""
         try:
             names = sorted(os.listdir(self.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        found = filter(None, map(_NAME.fullmatch, names))
-        return [
-            Partition(int(one[1], 16), int(one[2], 16), int(one[3]), one[4], one[5])
-            for one in found
-        ]
+        self._names = {
+            Partition(int(found[1], 16), int(found[2], 16), int(found[3]), found[4], found[5]): name
+            for name in names
+            if (found := _NAME.fullmatch(name)) is not None
+            and _is_whole(os.path.join(self.path, name), int(found[6], 16))
+        }
+        return list(self._names)
 
     def file(self, partition: Partition) -> str:
-        """Return the path of the file of *partition*."""
-        return os.path.join(self.path, _file_name(partition))
+        """Return the path of the file of *partition*, which was found or written."""
+        return os.path.join(self.path, self._names[partition])
 
     def write(self, partition: Partition, table: pa.Table) -> None:
-        """Write the rows of *partition*; the file appears whole."""
-        os.makedirs(self.path, mode=0o700, exist_ok=True)
+        """Write the rows of *partition*; the file appears whole.
+
+        :raises CoreError: it cannot be written.
+        """
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            self._write(partition, table)
+        except OSError as error:
+            raise CoreError(
+                f"views cannot be kept: {error.strerror or error}",
+                "see that the state directory can be written and has room",
+            ) from error
+
+    def _write(self, partition: Partition, table: pa.Table) -> None:
         descriptor, temporary = tempfile.mkstemp(_TEMPORARY, dir=self.path)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 pq.write_table(table, file, compression="zstd", row_group_size=1 << 17)
-            os.replace(temporary, self.file(partition))
+            begin, end, objects, schema, source = partition
+            made_of = f"{begin:016x}-{end:016x}-{objects}-{schema}-{source}"
+            name = f"{made_of}-{_checksum(temporary):08x}.parquet"
+            os.replace(temporary, os.path.join(self.path, name))
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+        self._names[partition] = name
 
     def retire(self, partitions: Iterable[Partition]) -> None:
         """Delete *partitions*; one that is gone already is as good."""
         for partition in partitions:
             with suppress(FileNotFoundError):
                 os.unlink(self.file(partition))
+
+
+#: The files that this process found whole, as they were then.
+_whole: set[tuple[str, int, int, int]] = set()
+
+
+def _is_whole(path: str, checksum: int) -> bool:
+    """Return whether a file is as it was written, which is looked at once for each process, and
+    again where the file changed; delete one that is not."""
+    try:
+        stat = os.stat(path)
+        key = path, stat.st_ino, stat.st_mtime_ns, stat.st_size
+        if key in _whole:
+            return True
+        if _checksum(path) == checksum:
+            _whole.add(key)
+            return True
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # as good as deleted
+    return False
+
+
+def _checksum(path: str) -> int:
+    found = 0
+    with open(path, "rb") as file:
+        while part := file.read(_PART_BYTES):
+            found = zlib.crc32(part, found)
+    return found
 
 
 class ViewFiles:

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
@@ -33,6 +32,7 @@ from dftindexd.views.aggregated import AGGREGATED
 from dftindexd.views.directory import PROCESSES_SQL, STREAMS_SQL
 from dftindexd.views.entries import LOG_STATS_SQL
 from dftindexd.views.materialise import GLOBAL, Views
+from dftindexd.views.names import did_you_mean
 from dftindexd.views.schema import TIME, ViewSchema
 from dftindexd.views.sets import (
     BLOCKS,
@@ -265,6 +265,11 @@ def _told(statement: Statement, call: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         raise _error(statement, str(error)) from error
+    except BaseException as error:
+        # What the engine has no error for; it is none of Python's exceptions.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise CoreError(f"the engine failed: {error}", "ask for less at once") from error
 
 
 def _error(statement: Statement, text: str) -> CoreError:
@@ -280,14 +285,15 @@ def _error(statement: Statement, text: str) -> CoreError:
     message = message.partition(": ")[2] or message
     if (field := _NO_FIELD.search(text)) is not None:
         valid = re.search(r"Valid fields are (.*?)\.?$", text, re.DOTALL)
-        names = "" if valid is None else f"the columns are {valid[1]}"
+        if valid is None:
+            names = "name a table with FROM"
+        else:
+            known = [one.strip() for one in valid[1].split(",")]
+            names = f"{_near_column(field[1], known)}the columns are {valid[1]}"
         return QueryError(f"no column {field[1]}{_where(statement, field[1])}", names)
     if (table := _NO_TABLE.search(text)) is not None:
         known = [schema.name for schema in VIEW_SETS.values() if schema.table]
-        near = get_close_matches(table[1], known, n=1)
-        hint = (
-            "".join(f"did you mean {one}? " for one in near) + f"the tables are {', '.join(known)}"
-        )
+        hint = f"{did_you_mean(table[1], known)}the tables are {', '.join(known)}"
         return QueryError(
             f"no table {table[1]}{_where(statement, table[1])}",
             f"{hint}, and {INSTANCE_FUNCTION}(set, id)",
@@ -296,6 +302,15 @@ def _error(statement: Statement, text: str) -> CoreError:
         hint = "; ".join(text.splitlines()[1:]) or "see the page on views"
         return QueryError(f"no function {function[1]}{_where(statement, function[1])}", hint)
     return QueryError(message.replace(_EVERY, ""), "see the page on views")
+
+
+def _near_column(name: str, known: Sequence[str]) -> str:
+    """Return what column may have been meant; the engine says of which table each is."""
+
+    def plain(text: str) -> str:
+        return text.split('"')[1] if text.endswith('"') else text.rpartition(".")[2]
+
+    return did_you_mean(plain(name), list(map(plain, known)))
 
 
 def _where(statement: Statement, name: str) -> str:

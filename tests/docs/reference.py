@@ -42,13 +42,16 @@ Written by `make docs` from the schemas in `views/sets.py`.
 `dftindexd-client sql QUERY`, or `client.sql(QUERY)`, runs one SELECT over the traces below a
 directory (`--root`), or over those of all roots, then with a column `root`. The dialect is that of
 DataFusion; `EXPLAIN` tells how a statement would run. The daemon needs the extra `sql` for it.
+[Ten questions](recipes.md) are answered by one statement each.
 
 * A **table** is named as it is. `view_instance(set, id)` gives the rows of one process or stream of
   a **view set**; `processes` and `streams` have the ids. Both arguments are texts in the statement.
 * A **time** is in nanoseconds since 1970, UTC (traces have microseconds). `--begin` and `--end`
   leave out rows of other times, whole: a span that touches the range is a row.
 * Columns with a dot in their names are written in quotes: `"processes.exe"`.
-* Rows are those of one generation of each store, growing traces included.
+* Rows are those of one generation of each store, growing traces included. Without ORDER BY they
+  come in any order.
+* A guest's statement is about the traces that it may read ([security](security.md)).
 
 A statement is refused that is not one SELECT. One that runs longer than `--seconds` (60), has more
 rows than `--rows` (a million), or whose sorting, grouping and joining needs more than 512 MiB ends
@@ -57,7 +60,10 @@ in a process of its own.
 
 Views are **made when they are first asked for**, from only those chunks of traces that hold the
 process or stream, and kept as Parquet in the folder `views` of the store: asking again reads no
-trace and writes nothing. A partition is fresh while it was made of exactly the blocks that there
+trace and writes nothing. While one is made, a terminal has a bar, and `client.sql_progress(ticket)`
+tells of the statement that was sent with that `ticket`. `dftindexd-client views` lists what is kept,
+`views drop` deletes it. A file is named by the checksum of its bytes; one that is damaged or gone
+is made anew. A partition is fresh while it was made of exactly the blocks that there
 are, with the present version of its set; when a trace grows, is replaced or goes, only partitions
 of its own processes are made anew, and those in which only another trace tells the name of a file.
 A partition that no answer used for a week is deleted, and the least recently used ones beyond 4 GiB

@@ -35,6 +35,12 @@ def root(tmp_path: Path) -> MadeRoot:
     ("text", "message", "hint"),
     [
         ("SELECT nme FROM streams", "no column nme at Line: 1, Column: 8", "streams.thread_name"),
+        ("SELECT thread_nam FROM streams", "no column thread_nam", "did you mean thread_name?"),
+        (
+            "SELECT * FROM view_instance('thread_span', 'x')",
+            "view set thread_span not found",
+            "did you mean thread_spans?",
+        ),
         ("SELECT\n  s.nme\nFROM streams s", "no column s.nme at Line: 2, Column: 5", "s.tid"),
         ("SELECT * FROM strems", "no table strems at Line: 1, Column: 15", "did you mean streams?"),
         ("SELECT nofn(1)", "no function nofn at Line: 1, Column: 8", "Did you mean 'now'?"),
