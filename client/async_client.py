@@ -19,6 +19,7 @@ from dftindexd import __version__
 from dftindexd.client.backup import free_place, take_over
 from dftindexd.client.connection import Connection, Exchange
 from dftindexd.client.events import events_of
+from dftindexd.client.indices import AsyncIndices
 from dftindexd.client.pool import ConnectionPool, Lent
 from dftindexd.client.reading import AsyncReading
 from dftindexd.client.results import Answer, Backup, read_tables
@@ -37,6 +38,7 @@ from dftindexd.protocol.index_requests import (
     IndexRowsRequest,
     IndexSetsRequest,
 )
+from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest
 from dftindexd.protocol.message import Request
 from dftindexd.protocol.operation_requests import (
     DebugDumpRequest,
@@ -101,8 +103,10 @@ _IDEMPOTENT = (
     IndexPidsRequest,
     IndexRowsRequest,
     IndexSetsRequest,
+    IndicesRequest,
     ListRequest,
     MetricsRequest,
+    PartitionsRequest,
     Ping,
     ReadRequest,
     SqlRequest,
@@ -114,7 +118,7 @@ _IDEMPOTENT = (
 )
 
 
-class AsyncClient(AsyncReading):
+class AsyncClient(AsyncReading, AsyncIndices):
     """A client for anyio programs: ``async with AsyncClient() as client: ...``.
 
     Any number of tasks may use it at once: they share one connection, or a few where very many

@@ -18,6 +18,7 @@ from dftindexd import __version__
 from dftindexd.client import (
     cli_agg,
     cli_completion,
+    cli_indices,
     cli_operation,
     cli_reading,
     cli_sql,
@@ -36,7 +37,7 @@ from dftindexd.protocol.requests import ListRequest, TraceProblem, WantedBackend
 __all__ = ("OTHERS", "cli", "main")
 
 #: Importing a module adds its verbs to the group.
-OTHERS: Final = (cli_agg, cli_completion, cli_operation, cli_reading, cli_sql, cli_top)
+OTHERS: Final = (cli_agg, cli_completion, cli_indices, cli_operation, cli_reading, cli_sql, cli_top)
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."
 _SINCE_HELP = (

@@ -24,6 +24,7 @@ from dftindexd.client.async_client import (
     Timeout,
 )
 from dftindexd.client.events import EventIterator
+from dftindexd.client.indices import BlockingIndices
 from dftindexd.client.reading import BlockingReading
 from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import ConnectionLostError, UseAfterForkError
@@ -105,7 +106,7 @@ class BlockingAnswerStream:
         return None
 
 
-class Client(BlockingReading):
+class Client(BlockingReading, BlockingIndices):
     """A blocking client; any number of threads may share it, as tasks an :class:`AsyncClient`."""
 
     def __init__(

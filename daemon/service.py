@@ -21,6 +21,7 @@ from dftindexd.daemon.debug_dump import debug_dump
 from dftindexd.daemon.gate import WAITING, Gate, visible_roots
 from dftindexd.daemon.guest_status import guest_reason, guest_status
 from dftindexd.daemon.index_answers import IndexAnswers
+from dftindexd.daemon.indices import IndexColumnAnswers
 from dftindexd.daemon.list_answers import list_answer
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.maintenance import Maintenance
@@ -57,6 +58,7 @@ from dftindexd.protocol.index_requests import (
     IndexSetsRequest,
     IndexStatisticsRequest,
 )
+from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest
 from dftindexd.protocol.operation_requests import (
     DebugDumpRequest,
     MetricsRequest,
@@ -126,6 +128,7 @@ class DaemonService:
         self._indexes = IndexAnswers(engine, cache)
         self._events = EventAnswers(engine)
         self._sql = SqlAnswers(engine, cache)
+        self._columns = IndexColumnAnswers(engine)
         self._maintenance = Maintenance(engine)
         self._gate = Gate(engine, admission)
         self._clients: Callable[[], dict[str, int]] = dict
@@ -167,7 +170,14 @@ class DaemonService:
                 return await self._told(request, sight)
             case IndexRequest() | WaitRequest() | SyncRequest():
                 return await self._attend(request, sight)
-            case AggregationRequest() | ReadRequest() | ExplainRequest() | SqlRequest():
+            case (
+                AggregationRequest()
+                | ReadRequest()
+                | ExplainRequest()
+                | SqlRequest()
+                | IndicesRequest()
+                | PartitionsRequest()
+            ):
                 return await self._ask_index(request, sight)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
@@ -358,11 +368,18 @@ class DaemonService:
 
     async def _ask_index(
         self,
-        request: AggregationRequest | ReadRequest | ExplainRequest | SqlRequest,
+        request: AggregationRequest
+        | ReadRequest
+        | ExplainRequest
+        | SqlRequest
+        | IndicesRequest
+        | PartitionsRequest,
         sight: Sight,
     ) -> ArrowAnswer | msgspec.Struct:
         if isinstance(request, SqlRequest):
             return await self._sql.answer(request)
+        if isinstance(request, IndicesRequest):
+            return await self._columns.answer(request, sight)
         if not isinstance(request, AggregationRequest):
             return await self._events.handle(request, sight)
         path = request_path(request.path)

@@ -20,6 +20,7 @@ from dftindexd.protocol.index_requests import (
     IndexSetsRequest,
     IndexStatisticsRequest,
 )
+from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest, Predicates
 from dftindexd.protocol.message import AnswerHead, Request, TraceProblem
 from dftindexd.protocol.message import Reply as _Reply
 from dftindexd.protocol.operation_requests import DebugDumpRequest, MetricsRequest
@@ -292,7 +293,8 @@ class AggregationRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="ag
 
 
 class ReadRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="read"):
-    """The events of one trace, or of all below a directory, that *query* keeps, trace by trace.
+    """The events of one trace, or of all below a directory, that *query* and *predicates* keep,
+    trace by trace.
 
     *lines* and *bytes* are a first and one after the last: numbers of lines from 0, and where lines
     begin in the text, in each trace. *columns* are fields of events, ``trace`` (its path),
@@ -308,6 +310,7 @@ class ReadRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="read"):
     columns: tuple[str, ...] | None = None
     raw: bool = False
     finished_only: bool = False
+    predicates: Predicates | None = None
 
 
 class TraceReading(_Reply, frozen=True):
@@ -349,6 +352,7 @@ class ExplainRequest(Request[ExplainResult], frozen=True, kw_only=True, tag="exp
     lines: tuple[int, int] | None = None
     bytes: tuple[int, int] | None = None
     finished_only: bool = False
+    predicates: Predicates | None = None
 
 
 class SqlRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="sql"):
@@ -413,6 +417,8 @@ AnyRequest: TypeAlias = (
     | IndexChunksRequest
     | IndexPlansRequest
     | IndexStatisticsRequest
+    | IndicesRequest
+    | PartitionsRequest
     | SqlRequest
     | TailRequest
     | MetricsRequest

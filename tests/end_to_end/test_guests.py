@@ -134,6 +134,13 @@ def test_each_guest_gets_of_every_answer_what_they_may_read(shared: Daemon, pers
         with client.read(shared.traces, columns=["trace"]) as batches:
             assert sum(batch.num_rows for batch in batches) == events
         assert client.explain(shared.traces).traces == len(seen)
+        files = {row["file"] for row in client.indices(shared.traces, "file").to_pylist()}
+        assert files == seen
+        (pid,) = client.indices(column="pid").to_pylist()
+        labels = {f"{shared.traces / name}#0" for name in seen}
+        assert set(pid["partition"]) == labels
+        parts = client.partitions(shared.traces, predicates=[[("pid", "==", 77)]]).to_pylist()
+        assert {row["trace"] for row in parts} == seen
         (status,) = client.status().roots
         assert (status.root, status.traces, status.indexed + status.growing, status.events) == (
             *(str(shared.traces), len(seen), len(seen)),
