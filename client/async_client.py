@@ -225,6 +225,7 @@ class AsyncClient(AsyncReading, AsyncIndices):
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         follow_links: bool | None = None,
+        columns: Sequence[str] | None = None,
         timeout: Timeout = UNSET,
     ) -> WatchResult:
         """Have a directory tree watched from now on, as :class:`WatchRequest` says."""
@@ -234,6 +235,7 @@ class AsyncClient(AsyncReading, AsyncIndices):
             include=None if include is None else tuple(include),
             exclude=None if exclude is None else tuple(exclude),
             follow_links=follow_links,
+            columns=None if columns is None else tuple(columns),
         )
         return await self.request(request, timeout=timeout)
 

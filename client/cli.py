@@ -121,6 +121,10 @@ def _exit_if_degraded(reasons: tuple[str, ...]) -> None:
 @click.option("--include", multiple=True, metavar="GLOB", help=_INCLUDE_HELP)
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out such traces.")
 @click.option("--follow-links", is_flag=True, help="Follow links that lead out of the directory.")
+@click.option(
+    "--index-column", "columns", multiple=True, metavar="NAME",
+    help="Keep an inverted index of this column of events; may be given several times.",
+)  # fmt: skip
 def watch(
     settings: _Settings,
     directory: str,
@@ -128,6 +132,7 @@ def watch(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     follow_links: bool,
+    columns: tuple[str, ...],
 ) -> None:
     """Watch a directory tree from now on, also after a restart.
 
@@ -143,6 +148,7 @@ def watch(
             include=include or None,
             exclude=exclude or None,
             follow_links=follow_links or None,
+            columns=columns or None,
         )
     _print(settings, result, f"{'watching' if result.added else 'already watching'} {result.root}")
 

@@ -209,6 +209,7 @@ class Client(BlockingReading, BlockingIndices):
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         follow_links: bool | None = None,
+        columns: Sequence[str] | None = None,
         timeout: Timeout = UNSET,
     ) -> WatchResult:
         """Have a directory tree watched from now on, as :class:`WatchRequest` says."""
@@ -219,6 +220,7 @@ class Client(BlockingReading, BlockingIndices):
                 include=include,
                 exclude=exclude,
                 follow_links=follow_links,
+                columns=columns,
                 timeout=timeout,
             )
         )

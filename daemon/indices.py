@@ -6,7 +6,7 @@ generation, and of a guest's own traces only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 import anyio.to_thread
@@ -20,21 +20,27 @@ from dftindexd.daemon.answer import ArrowAnswer
 from dftindexd.daemon.gate import visible_roots
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.sight import Sight
-from dftindexd.daemon.tables import trace_name
+from dftindexd.daemon.tables import display, trace_name
 from dftindexd.index.errors import QueryError
 from dftindexd.index.model import TierConfig, TraceRecord
 from dftindexd.index.store.registry import sets_below
 from dftindexd.index.tier_sets import giving, only
 from dftindexd.protocol.inverted_requests import IndicesRequest, Scalar
 from dftindexd.protocol.requests import AnswerHead
-from dftindexd.views.indices.base import IndexBase
-from dftindexd.views.indices.columns import IndexColumn, column_of, columns_of_tiers
+from dftindexd.views.indices.columns import (
+    MOST_ENTRIES,
+    IndexColumn,
+    Wanted,
+    column_of,
+    columns_of_tiers,
+)
 from dftindexd.views.indices.derived import (
     ChunkValues,
     IndexedTraces,
     index_of,
     partitions_of,
 )
+from dftindexd.views.indices.values import normalize
 
 __all__ = ("IndexColumnAnswers",)
 
@@ -76,13 +82,18 @@ class IndexColumnAnswers:
             generation = max((one.root.handle.registry.generation for one in targets), default=0)
             table = await anyio.to_thread.run_sync(_columns_table, targets)
             return ArrowAnswer(AnswerHead(generation=generation), table)
-        columns = [column_of(request.column, one.root.options.tiers) for one in targets]
-        parts = [await self._part(one, request, sight) for one in targets]
-        column = columns[0] if columns else column_of(request.column, TierConfig())
+        column, targets, lacking = _having(request.column, targets)
+        known = None if column.type is None else _normalized(column, column.type, request.values)
+        parts: list[_Part] = []
+        left = MOST_ENTRIES
+        for target in targets:
+            part = await self._part(target, request, (column.name, known, left), sight)
+            left -= sum(len(values) for _, values in part.values)
+            parts.append(part)
         table = await anyio.to_thread.run_sync(_table, column, parts, request.values)
         head = AnswerHead(
             generation=max((part.generation for part in parts), default=0),
-            warnings=tuple(warning for part in parts for warning in part.warnings),
+            warnings=(*lacking, *(warning for part in parts for warning in part.warnings)),
         )
         return ArrowAnswer(head, table)
 
@@ -95,9 +106,14 @@ class IndexColumnAnswers:
             _Target(root, root.path, self._engine.inside(root), absolute=True) for root in roots
         ]
 
-    async def _part(self, target: _Target, request: IndicesRequest, sight: Sight) -> _Part:
+    async def _part(
+        self,
+        target: _Target,
+        request: IndicesRequest,
+        wanted: tuple[str, Collection[Any] | None, int],
+        sight: Sight,
+    ) -> _Part:
         root, below = target.root, target.below
-        column = column_of(request.column or "", root.options.tiers)
 
         def read(view: StoreView) -> tuple[list[ChunkValues], tuple[str, ...]]:
             records, warnings = _choose(target, view, finished_only=request.finished_only)
@@ -107,11 +123,34 @@ class IndexColumnAnswers:
             names = [
                 trace_name(root, b"/" if target.absolute else below, one.path) for one in records
             ]
-            return partitions_of(column, IndexedTraces(view.rows, records, names)), warnings
+            traces = IndexedTraces(view.rows, records, names)
+            return partitions_of(traces, Wanted(*wanted)), warnings
 
         seen = sight.reading(root, below, read)
         generation, (values, warnings) = await self._engine.answer(root, below, seen)
         return _Part(generation, values, warnings)
+
+
+def _having(
+    name: str, targets: list[_Target]
+) -> tuple[IndexColumn, list[_Target], tuple[str, ...]]:
+    """Return the column, the targets that have an index of it, and warnings that name the others.
+
+    :raises QueryError: none has.
+    """
+    having = [
+        one
+        for one in targets
+        if any(column.name == name for column in columns_of_tiers(one.root.options.tiers))
+    ]
+    first = next(iter(having or targets), None)
+    column = column_of(name, TierConfig() if first is None else first.root.options.tiers)
+    warnings = (
+        f"{display(one.root.path)} is not in the answer: it has no index of {name}"
+        for one in targets
+        if one not in having
+    )
+    return column, having, tuple(warnings)
 
 
 def _choose(
@@ -149,21 +188,28 @@ def _columns_table(targets: Iterable[_Target]) -> pa.Table:
 
 def _table(column: IndexColumn, parts: list[_Part], values: tuple[Scalar, ...] | None) -> pa.Table:
     index = index_of(column, (one for part in parts for one in part.values))
-    return index.to_table() if values is None else _among(index, values).to_table()
+    if values is None or index.dtype is None:
+        return index.to_table()
+    among = _normalized(column, index.dtype, values) or ()
+    kept = {value: labels for value in among if (labels := index.query(value))}
+    return index.copy(index_dct=kept).to_table()
 
 
-def _among(index: IndexBase, values: tuple[Scalar, ...]) -> IndexBase:
-    """Return the index of these values alone; those that no chunk has are left out."""
-    kept: dict[Any, list[str]] = {}
+def _normalized(
+    column: IndexColumn, dtype: pa.DataType, values: tuple[Scalar, ...] | None
+) -> dict[Any, None] | None:
+    """Return *values* in the one form that they have in the column, in their order.
+
+    :raises QueryError: one is no value of the column.
+    """
+    if values is None:
+        return None
+    found: dict[Any, None] = {}
     for value in values:
         try:
-            one = index.normalize_value(index.dtype, value)
+            found[normalize(dtype, value)] = None
         except (ValueError, OverflowError) as error:
             raise QueryError(
-                f"{value!r} is no value of {index.column}",
-                f"its values are of the type {index.dtype}",
+                f"{value!r} is no value of {column.name}", f"its values are of the type {dtype}"
             ) from error
-        labels = index.query(one)
-        if labels:
-            kept[one] = labels
-    return index.copy(index_dct=kept)
+    return found

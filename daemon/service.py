@@ -44,6 +44,7 @@ from dftindexd.daemon.tables import (
     trace_problems,
 )
 from dftindexd.daemon.tail import tail
+from dftindexd.index.model import TierConfig
 from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
 from dftindexd.protocol.codec import request_tag
@@ -390,7 +391,7 @@ class DaemonService:
 def _settings(request: WatchRequest) -> WatchSettings | None:
     """Return how the directory is to be watched, ``None`` where the request does not say."""
     given = (request.backend, request.include, request.exclude, request.follow_links)
-    if given == (None, None, None, None):
+    if given == (None, None, None, None) and request.columns is None:
         return None
     try:
         rules = TraceRules(
@@ -400,7 +401,17 @@ def _settings(request: WatchRequest) -> WatchSettings | None:
         )
     except ValueError as error:
         raise InvalidArgumentError(str(error), "see the README on patterns") from error
-    return WatchSettings(backend=request.backend, rules=rules)
+    return WatchSettings(backend=request.backend, rules=rules, columns=_columns(request.columns))
+
+
+def _columns(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return *names* as a configuration of tiers has them."""
+    if names is None:
+        return None
+    try:
+        return TierConfig(postings=names).normal().postings
+    except ValueError as error:
+        raise InvalidArgumentError(str(error), "see docs/indices.md on columns") from error
 
 
 def _head(generation: int, warnings: tuple[str, ...] = ()) -> AnswerHead:

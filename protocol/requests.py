@@ -194,8 +194,8 @@ class WatchRequest(Request[WatchResult], frozen=True, kw_only=True, tag="watch")
     """Watch a directory tree from now on, also after a restart.
 
     *include* and *exclude* are globs over paths below it, *follow_links* has links followed that
-    lead out of it. If any of these is given they replace what held before, and the directory is a
-    root of its own, even below another.
+    lead out of it, *columns* have inverted indices. If any of these is given they replace what held
+    before, and the directory is a root of its own, even below another.
     """
 
     path: str
@@ -203,6 +203,7 @@ class WatchRequest(Request[WatchResult], frozen=True, kw_only=True, tag="watch")
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] | None = None
     follow_links: bool | None = None
+    columns: tuple[str, ...] | None = None
 
 
 class UnwatchResult(_Reply, frozen=True):
@@ -327,9 +328,9 @@ class ExplainResult(_Reply, frozen=True):
     ``text_bytes`` of text so many.
 
     ``skipped`` are the other chunks by the reason why none of their lines can match, ``tiers`` by
-    what knew that: ``bloom``, ``manifest``, ``statistics``, ``checkpoints`` (the ranges) or
-    ``query`` (it can never hold). ``details`` are of those traces of which most is read, the first
-    hundred.
+    what knew that: ``bloom``, ``manifest``, ``statistics``, ``postings``, ``checkpoints`` (the
+    ranges) or ``query`` (it can never hold). ``details`` are of those traces of which most is read,
+    the first hundred.
     """
 
     generation: int

@@ -18,7 +18,7 @@ from dftindexd.client.indices import GivenPredicates
 from dftindexd.index.query.event_fields import event_field, is_row
 from dftindexd.index.query.event_lines import events_of_line, lines_of_text
 from dftindexd.index.trace.facts import TIME_SCALES
-from dftindexd.protocol.errors import NotFoundError, QueryError
+from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError, QueryError
 from dftindexd.views.indices import ExplicitSecondaryIndex
 from tests.end_to_end.made_traces import event_lines, write_trace
 from tests.end_to_end.running import Daemon, rows_of, running_daemon, text_of
@@ -209,3 +209,25 @@ def test_a_column_that_is_declared_later_is_indexed_for_all_traces(tmp_path: Pat
         assert daemon.client.explain(daemon.traces, query="ret == 4095 or ret == 4097").read == 0
         assert daemon.client.verify(daemon.traces).problems == ()
         assert daemon.events() == 9
+
+
+def test_a_request_declares_columns_of_a_directory_and_they_are_remembered(
+    tmp_path: Path,
+) -> None:
+    with running_daemon(tmp_path) as daemon:
+        own = daemon.traces / "own"
+        own.mkdir()
+        write_trace(own / "t.pfw.gz", 3)
+        daemon.client.sync()
+        with pytest.raises(InvalidArgumentError, match="postings must be"):
+            daemon.client.watch(own, columns=["nonsense"])
+        rows_of(daemon.run("watch", own, "--index-column", "ret", "--json"))
+        daemon.client.sync()
+        agree(daemon.client, own, "ret")
+    with running_daemon(tmp_path) as daemon:
+        write_trace(own / "u.pfw.gz", 2)
+        daemon.client.sync()
+        agree(daemon.client, own, "ret", "pid")
+        every = daemon.client.indices(column="ret")
+        assert set(every.to_pylist()[0]["partition"]) == {f"{own}/{name}.pfw.gz#0" for name in "tu"}
+        assert every.warnings == (f"{daemon.traces} is not in the answer: it has no index of ret",)

@@ -9,29 +9,42 @@ are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import pyarrow as pa
 
 from dftindexd.index.errors import QueryError, StoreDamagedError
 from dftindexd.index.model import TierConfig, TraceRecord
-from dftindexd.index.query.hash_names import DirectoryHashes, HashKind
+from dftindexd.index.query.hash_names import HashKind
 from dftindexd.index.query.predicate import nearest_hint
 from dftindexd.index.query.source import RowSource, damaged_row, segment_rows
 from dftindexd.index.store.layout import CHUNK_STATS, MANIFEST, POSTINGS
 from dftindexd.index.tiers.aggregation import ascii_lower
 from dftindexd.index.tiers.chunk_stats import ChunkStats, decode_chunk_details, decode_chunk_stats
-from dftindexd.index.tiers.distributions import HashCounts
+from dftindexd.index.tiers.distributions import ChunkDetails
 from dftindexd.index.tiers.manifest import ChunkManifest, decode_manifest
-from dftindexd.index.tiers.postings import decode_postings, posting_suffix
+from dftindexd.index.tiers.postings import ColumnValues, decode_postings, posting_suffix
 
-__all__ = ("COLUMNS", "IndexColumn", "column_of", "columns_of_tiers", "values_by_chunk")
+__all__ = (
+    "COLUMNS",
+    "MOST_ENTRIES",
+    "NAMES_OF",
+    "IndexColumn",
+    "NameOf",
+    "Wanted",
+    "column_of",
+    "columns_of_tiers",
+    "values_by_chunk",
+)
 
 R = TypeVar("R")
 
 #: The distinct values of each chunk of a trace, in their order; null is ``None``.
 ChunkValues: TypeAlias = list[set[Any]]
+
+#: Returns what a hash names for a trace, ``None`` where nobody names it.
+NameOf: TypeAlias = Callable[[TraceRecord, str], str | None]
 
 
 class IndexColumn(NamedTuple):
@@ -43,6 +56,9 @@ class IndexColumn(NamedTuple):
     about: str
     partition: bool = False
 
+
+#: So many values by chunk an index may have that is asked for: some hundred megabytes.
+MOST_ENTRIES: Final = 2_000_000
 
 _TEXT: Final = pa.string()
 _ID: Final = pa.uint64()
@@ -63,7 +79,8 @@ COLUMNS: Final = (
 
 _BY_NAME: Final = {column.name: column for column in COLUMNS}
 _HASH_OF: Final = {"host": "hhash", "hhash": "hhash", "file_name": "fhash", "fhash": "fhash"}
-_KINDS: Final[dict[str, HashKind]] = {"host": "host", "file_name": "file"}
+#: The columns of names, and of which kind they are.
+NAMES_OF: Final[dict[str, HashKind]] = {"host": "host", "file_name": "file"}
 
 
 def columns_of_tiers(tiers: TierConfig) -> list[IndexColumn]:
@@ -98,26 +115,51 @@ def column_of(name: str, tiers: TierConfig) -> IndexColumn:
     return known[name]
 
 
+class Wanted:
+    """Which values of *column* are wanted, *values* (normalized; ``None``: all), and how many more
+    there may be."""
+
+    def __init__(
+        self, column: str, values: Collection[Any] | None = None, left: int = MOST_ENTRIES
+    ) -> None:
+        self.column = column
+        self._values = values
+        self._left = left
+
+    def of(self, found: Iterable[Any]) -> set[Any]:
+        """Return the wanted values of those that a chunk has.
+
+        :raises QueryError: there are too many in all.
+        """
+        among = self._values
+        values = set(found) if among is None else {value for value in found if value in among}
+        self._left -= len(values)
+        if self._left < 0:
+            raise QueryError(
+                f"the index of {self.column} has more than {MOST_ENTRIES:,} entries there",
+                "ask for some values, or for a directory with fewer traces",
+            )
+        return values
+
+
 def values_by_chunk(
-    source: RowSource, records: Sequence[TraceRecord], column: str, hashes: DirectoryHashes | None
+    source: RowSource, records: Sequence[TraceRecord], wanted: Wanted, names: NameOf | None = None
 ) -> list[ChunkValues]:
-    """Return for each of *records*, which are of sets with a manifest, what its chunks have of
-    *column*. *hashes* are the tables of these records, needed for columns of names only.
+    """Return for each of *records*, which are of sets with a manifest, what its chunks have of a
+    column. *names* tells the names of hashes, for columns of these.
 
     :raises StoreDamagedError: a row is missing, or does not read back.
-    :raises QueryError: a chunk has more hashes than are kept without postings.
+    :raises QueryError: there is too much, or a chunk has more hashes than are kept.
     """
-    if column in _KINDS:
-        if hashes is None:
-            raise AssertionError("names need the hash tables")
-        return _named(_hashes(source, records, _HASH_OF[column]), hashes, _KINDS[column])
+    column = wanted.column
     if column in _HASH_OF:
-        return _hashes(source, records, column)
-    if column in ("cat", "name", "pid", "process"):
-        return _of_manifest(source, records, _FROM_MANIFEST[column])
+        return _hashes(source, records, wanted, names)
+    if column in _FROM_MANIFEST:
+        values = _FROM_MANIFEST[column]
+        return list(_decoded(source, records, _MANIFESTS, lambda _, chunk: values(chunk), wanted))
     if column == "tid":
-        return _threads(source, records)
-    return _posted(source, records, column)
+        return list(_decoded(source, records, _DETAILS, _tids, wanted))
+    return list(_decoded(source, records, _postings(column), _posted, wanted))
 
 
 _FROM_MANIFEST: Final[dict[str, Callable[[ChunkManifest], Iterable[Any]]]] = {
@@ -128,93 +170,85 @@ _FROM_MANIFEST: Final[dict[str, Callable[[ChunkManifest], Iterable[Any]]]] = {
 }
 
 
+class _Rows(NamedTuple, Generic[R]):
+    """A row of each segment, which has all of its chunks."""
+
+    family: str
+    decode: Callable[[bytes], list[R]]
+    suffix: bytes = b""
+
+
+def _statistics(value: bytes) -> list[tuple[ChunkStats, ChunkDetails]]:
+    return list(zip(decode_chunk_stats(value), decode_chunk_details(value), strict=True))
+
+
+_MANIFESTS: Final = _Rows(MANIFEST, decode_manifest)
+_DETAILS: Final = _Rows(CHUNK_STATS, _statistics)
+
+
+def _postings(column: str) -> _Rows[ColumnValues]:
+    return _Rows(POSTINGS, decode_postings, posting_suffix(column))
+
+
 def _decoded(
     source: RowSource,
     records: Sequence[TraceRecord],
-    family: str,
-    decode: Callable[[bytes], list[R]],
-    suffix: bytes = b"",
-) -> Iterator[list[R]]:
+    rows: _Rows[R],
+    values: Callable[[TraceRecord, R], Iterable[Any]],
+    wanted: Wanted,
+) -> Iterator[ChunkValues]:
     """Yield what the rows of each of *records* say of its chunks; damage names the trace."""
-    rows = segment_rows(source, family, records, suffix)
-    for record, values in zip(records, rows, strict=True):
+    found = segment_rows(source, rows.family, records, rows.suffix)
+    for record, of_trace in zip(records, found, strict=True):
         try:
-            yield [chunk for value in values for chunk in decode(value)]
+            chunks = (chunk for row in of_trace for chunk in rows.decode(row))
+            yield [wanted.of(values(record, chunk)) for chunk in chunks]
         except StoreDamagedError as error:
-            raise damaged_row(family, record, error.message) from error
+            raise damaged_row(rows.family, record, error.message) from error
 
 
-def _of_manifest(
-    source: RowSource,
-    records: Sequence[TraceRecord],
-    values: Callable[[ChunkManifest], Iterable[Any]],
+def _posted(_: TraceRecord, chunk: ColumnValues) -> Iterable[Any]:
+    return (*chunk.numbers, *chunk.texts, *([None] if chunk.null else []))
+
+
+def _tids(_: TraceRecord, chunk: tuple[ChunkStats, ChunkDetails]) -> Iterable[Any]:
+    return (tid for _, tid in chunk[1].distributions.threads)
+
+
+def _hashes(
+    source: RowSource, records: Sequence[TraceRecord], wanted: Wanted, names: NameOf | None
 ) -> list[ChunkValues]:
-    chunks = _decoded(source, records, MANIFEST, decode_manifest)
-    return [[set(values(chunk)) for chunk in of_trace] for of_trace in chunks]
+    """Return the hashes of each chunk, or their names: from postings, where there are any, else
+    from the counts of the statistics, which stop at some thousand."""
+    column = _HASH_OF[wanted.column]
+
+    def named(record: TraceRecord, hashes: Iterable[Any]) -> Iterable[Any]:
+        if names is None:
+            return hashes
+        return (None if hash_ is None else names(record, hash_) for hash_ in hashes)
+
+    def posted(record: TraceRecord, chunk: ColumnValues) -> Iterable[Any]:
+        return named(record, _posted(record, chunk))
+
+    def counted(record: TraceRecord, chunk: tuple[ChunkStats, ChunkDetails]) -> Iterable[Any]:
+        return named(record, _counted(record, column, *chunk))
+
+    with_postings = [one for one in records if column in one.tiers.postings]
+    without = [one for one in records if column not in one.tiers.postings]
+    from_postings = _decoded(source, with_postings, _postings(column), posted, wanted)
+    from_counts = _decoded(source, without, _DETAILS, counted, wanted)
+    return [next(from_postings if column in one.tiers.postings else from_counts) for one in records]
 
 
-def _threads(source: RowSource, records: Sequence[TraceRecord]) -> list[ChunkValues]:
-    chunks = _decoded(source, records, CHUNK_STATS, decode_chunk_details)
-    return [
-        [{tid for _, tid in chunk.distributions.threads} for chunk in of_trace]
-        for of_trace in chunks
-    ]
-
-
-def _posted(source: RowSource, records: Sequence[TraceRecord], column: str) -> list[ChunkValues]:
-    chunks = _decoded(source, records, POSTINGS, decode_postings, posting_suffix(column))
-    return [
-        [{*chunk.numbers, *chunk.texts, *([None] if chunk.null else [])} for chunk in of_trace]
-        for of_trace in chunks
-    ]
-
-
-def _hashes(source: RowSource, records: Sequence[TraceRecord], column: str) -> list[ChunkValues]:
-    """Return the hashes of each chunk: those with postings from there, the others from the counts
-    of their statistics, which stop at some thousand."""
-    has_postings = [column in record.tiers.postings for record in records]
-    posted = iter(
-        _posted(
-            source, [one for one, has in zip(records, has_postings, strict=True) if has], column
+def _counted(
+    record: TraceRecord, column: str, stats: ChunkStats, details: ChunkDetails
+) -> Iterable[Any]:
+    counts = details.hashes[column].counts
+    if counts is None:
+        raise QueryError(
+            f"{record.path.decode(errors='backslashreplace')} has more values of {column} in a "
+            "chunk than are kept where the column is not declared",
+            f"add {column} to indexing.columns",
         )
-    )
-    counted = iter(
-        _counted(
-            source, [one for one, has in zip(records, has_postings, strict=True) if not has], column
-        )
-    )
-    return [next(posted if has else counted) for has in has_postings]
-
-
-def _counted(source: RowSource, records: Sequence[TraceRecord], column: str) -> list[ChunkValues]:
-    def decode(value: bytes) -> list[tuple[ChunkStats, HashCounts]]:
-        details = decode_chunk_details(value)
-        pairs = zip(decode_chunk_stats(value), details, strict=True)
-        return [(stats, chunk.hashes[column]) for stats, chunk in pairs]
-
-    found: list[ChunkValues] = []
-    for record, chunks in zip(records, _decoded(source, records, CHUNK_STATS, decode), strict=True):
-        if any(hashes.counts is None for _, hashes in chunks):
-            raise QueryError(
-                f"{record.path.decode(errors='backslashreplace')} has more values of {column} in a "
-                "chunk than are kept where the column is not declared",
-                f"add {column} to indexing.columns",
-            )
-        found.append([_with_null(stats, hashes.counts or {}) for stats, hashes in chunks])
-    return found
-
-
-def _with_null(stats: ChunkStats, counts: dict[str, int]) -> set[Any]:
     lacking = stats.records - sum(counts.values())
-    return {*counts, *([None] if lacking else [])}
-
-
-def _named(chunks: list[ChunkValues], hashes: DirectoryHashes, kind: HashKind) -> list[ChunkValues]:
-    """Return names for hashes; one that nobody names is null, as none is."""
-    return [
-        [
-            {(hashes.name(kind, hash_, trace) or None) if hash_ else None for hash_ in values}
-            for values in of_trace
-        ]
-        for trace, of_trace in enumerate(chunks)
-    ]
+    return (*counts, *([None] if lacking else []))

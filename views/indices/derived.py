@@ -7,25 +7,30 @@ other values behind the same labels, in the commit that replaced it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
 from dftindexd.index.model import TraceRecord
-from dftindexd.index.query.hash_names import hash_tables
+from dftindexd.index.query.events import TRACES_AT_ONCE
+from dftindexd.index.query.hash_names import HashKind, hash_tables
 from dftindexd.index.query.source import RowSource
 from dftindexd.views.indices.base import IndexBase, PartitionIndex
-from dftindexd.views.indices.columns import IndexColumn, values_by_chunk
+from dftindexd.views.indices.columns import (
+    NAMES_OF,
+    IndexColumn,
+    NameOf,
+    Wanted,
+    values_by_chunk,
+)
 from dftindexd.views.indices.secondary import ExplicitSecondaryIndex
 from dftindexd.views.indices.tables import Partitions
 
 __all__ = ("ChunkValues", "IndexedTraces", "index_of", "label_of", "partitions_of")
 
 #: A partition's label, and its values.
-ChunkValues: TypeAlias = tuple[str, Iterable[Any]]
-
-_NAMED = ("host", "file_name")
+ChunkValues: TypeAlias = tuple[str, set[Any]]
 
 
 class IndexedTraces(NamedTuple):
@@ -41,9 +46,34 @@ def label_of(trace: str, chunk: int) -> str:
     return f"{trace}#{chunk}"
 
 
-def partitions_of(column: IndexColumn, traces: IndexedTraces) -> list[ChunkValues]:
-    """Return the partitions of *traces*, and what each has of *column*."""
-    return list(_partitions(column.name, traces))
+def partitions_of(traces: IndexedTraces, wanted: Wanted) -> list[ChunkValues]:
+    """Return the partitions of *traces*, and what each has of what is *wanted*.
+
+    :raises QueryError: that is too much.
+    """
+    names = _names(traces, NAMES_OF.get(wanted.column))
+    found: list[ChunkValues] = []
+    for first in range(0, len(traces.records), TRACES_AT_ONCE):
+        records = traces.records[first : first + TRACES_AT_ONCE]
+        called = traces.names[first : first + TRACES_AT_ONCE]
+        if wanted.column == "file":
+            chunks = [
+                [wanted.of([name])] * sum(segment.chunks for segment in record.segments)
+                for record, name in zip(records, called, strict=True)
+            ]
+        else:
+            chunks = values_by_chunk(traces.source, records, wanted, names)
+        for name, of_trace in zip(called, chunks, strict=True):
+            found += [(label_of(name, at), values) for at, values in enumerate(of_trace) if values]
+    return found
+
+
+def _names(traces: IndexedTraces, kind: HashKind | None) -> NameOf | None:
+    if kind is None:
+        return None
+    hashes = hash_tables(traces.source, traces.records)
+    place = {record.file_id: at for at, record in enumerate(traces.records)}
+    return lambda record, hash_: hashes.name(kind, hash_, place[record.file_id]) or None
 
 
 def index_of(column: IndexColumn, partitions: Iterable[ChunkValues]) -> IndexBase:
@@ -55,19 +85,6 @@ def index_of(column: IndexColumn, partitions: Iterable[ChunkValues]) -> IndexBas
     dtype = column.type or _common_type(found)
     kind = PartitionIndex if column.partition else ExplicitSecondaryIndex
     return kind(column.name, _ordered(found), dtype=dtype)
-
-
-def _partitions(column: str, part: IndexedTraces) -> Iterator[ChunkValues]:
-    if column == "file":
-        for record, name in zip(part.records, part.names, strict=True):
-            for chunk in range(sum(segment.chunks for segment in record.segments)):
-                yield label_of(name, chunk), (name,)
-        return
-    hashes = hash_tables(part.source, part.records) if column in _NAMED else None
-    chunks = values_by_chunk(part.source, part.records, column, hashes)
-    for name, of_trace in zip(part.names, chunks, strict=True):
-        for chunk, values in enumerate(of_trace):
-            yield label_of(name, chunk), values
 
 
 def _common_type(values: Iterable[Any]) -> pa.DataType:
