@@ -54,7 +54,12 @@ def batches_of(order: ReadOrder) -> Iterator[pa.RecordBatch]:
     def opened(wanted: TraceChunks) -> AbstractContextManager[TraceFile]:
         return open_trace(os.path.join(order.root, wanted.path))
 
-    query = EventQuery(order.query, lines=order.lines, text_range=order.text_range)
+    query = EventQuery(
+        order.query,
+        predicates=order.predicates,
+        lines=order.lines,
+        text_range=order.text_range,
+    )
     scan = LineScan(query) if order.columns is None else EventScan(query, order.columns)
     return scan.batches((_plan(order.root, wanted) for wanted in order.traces), opened)
 

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from dftindexd.index.query.event_plan import Range, TraceChunks
+from dftindexd.index.query.normal_form import Predicates
 
 __all__ = ("BATCH", "END", "ERROR", "ORDER", "READ_FRAME", "ReadFailure", "ReadOrder")
 
@@ -20,11 +21,12 @@ ERROR: Final = b"X"
 
 
 class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Chunks of traces below *root* to be read: the events that *query* keeps, as *columns*, or
-    where these are None the lines as they are."""
+    """Chunks of traces below *root* to be read: the events that *query* and *predicates*
+    keep, as *columns*, or where these are None the lines as they are."""
 
     root: bytes
     query: str = ""
+    predicates: Predicates | None = None
     lines: Range | None = None
     text_range: Range | None = None
     columns: tuple[str, ...] | None = None

@@ -48,15 +48,19 @@ def store_name(root: bytes) -> str:
 
 
 class WatchSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one root is watched where that differs from others; no *backend* is the daemon's own."""
+    """How one root is watched where that differs from others; no *backend* and no *columns*, those
+    with inverted indices, are the daemon's own."""
 
     backend: WantedBackend | None = None
     rules: TraceRules = TraceRules()
+    columns: tuple[str, ...] | None = None
 
     def applied(self, defaults: RootOptions) -> RootOptions:
         """Return the options of a root that is watched so, where others have *defaults*."""
-        backend = self.backend or defaults.backend
-        return msgspec.structs.replace(defaults, backend=backend, rules=self.rules)
+        backend, tiers = self.backend or defaults.backend, defaults.tiers
+        if self.columns is not None:
+            tiers = msgspec.structs.replace(tiers, postings=self.columns)
+        return msgspec.structs.replace(defaults, backend=backend, rules=self.rules, tiers=tiers)
 
 
 class RootSettings(WatchSettings, frozen=True, kw_only=True):
@@ -70,7 +74,7 @@ class RootSettings(WatchSettings, frozen=True, kw_only=True):
         settle = defaults.settle_seconds if self.settle_seconds is None else self.settle_seconds
         options = super().applied(defaults)
         return msgspec.structs.replace(
-            options, settle_seconds=settle, tiers=self.tiers or defaults.tiers
+            options, settle_seconds=settle, tiers=self.tiers or options.tiers
         )
 
 
@@ -123,7 +127,7 @@ class StateDir:
                 entries = msgspec.json.decode(file.read(), type=list[WatchedRoot])
             return {
                 bytes.fromhex(entry.path_hex): WatchSettings(
-                    backend=entry.backend, rules=entry.rules
+                    backend=entry.backend, rules=entry.rules, columns=entry.columns
                 )
                 for entry in entries
             }
@@ -143,6 +147,7 @@ class StateDir:
                 path_hex=root.hex(),
                 backend=settings.backend,
                 rules=settings.rules,
+                columns=settings.columns,
             )
             for root, settings in roots.items()
         ]

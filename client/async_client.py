@@ -19,6 +19,7 @@ from dftindexd import __version__
 from dftindexd.client.backup import free_place, take_over
 from dftindexd.client.connection import Connection, Exchange
 from dftindexd.client.events import events_of
+from dftindexd.client.indices import AsyncIndices
 from dftindexd.client.pool import ConnectionPool, Lent
 from dftindexd.client.reading import AsyncReading
 from dftindexd.client.results import Answer, Backup, read_tables
@@ -43,6 +44,7 @@ from dftindexd.protocol.index_requests import (
     IndexSegmentsRequest,
     IndexSetsRequest,
 )
+from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest
 from dftindexd.protocol.message import Request
 from dftindexd.protocol.operation_requests import (
     DebugDumpRequest,
@@ -111,8 +113,10 @@ _IDEMPOTENT = (
     IndexRowsRequest,
     IndexSegmentsRequest,
     IndexSetsRequest,
+    IndicesRequest,
     ListRequest,
     MetricsRequest,
+    PartitionsRequest,
     Ping,
     ReadRequest,
     SqlRequest,
@@ -124,7 +128,7 @@ _IDEMPOTENT = (
 )
 
 
-class AsyncClient(AsyncReading):
+class AsyncClient(AsyncReading, AsyncIndices):
     """A client for anyio programs: ``async with AsyncClient() as client: ...``.
 
     Any number of tasks may use it at once: they share one connection, or a few where very many
@@ -231,6 +235,7 @@ class AsyncClient(AsyncReading):
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         follow_links: bool | None = None,
+        columns: Sequence[str] | None = None,
         timeout: Timeout = UNSET,
     ) -> WatchResult:
         """Have a directory tree watched from now on, as :class:`WatchRequest` says."""
@@ -240,6 +245,7 @@ class AsyncClient(AsyncReading):
             include=None if include is None else tuple(include),
             exclude=None if exclude is None else tuple(exclude),
             follow_links=follow_links,
+            columns=None if columns is None else tuple(columns),
         )
         return await self.request(request, timeout=timeout)
 

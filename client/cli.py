@@ -19,6 +19,7 @@ from dftindexd.client import (
     cli_agg,
     cli_completion,
     cli_export,
+    cli_indices,
     cli_operation,
     cli_publish,
     cli_reading,
@@ -40,8 +41,8 @@ __all__ = ("OTHERS", "cli", "main")
 
 #: Importing a module adds its verbs to the group.
 OTHERS: Final = (
-    *(cli_agg, cli_completion, cli_export, cli_operation, cli_publish, cli_reading, cli_sql),
-    *(cli_top, cli_views),
+    *(cli_agg, cli_completion, cli_export, cli_indices, cli_operation, cli_publish, cli_reading),
+    *(cli_sql, cli_top, cli_views),
 )
 
 _INCLUDE_HELP = "Index only such traces; may be given several times."
@@ -126,6 +127,10 @@ def _exit_if_degraded(reasons: tuple[str, ...]) -> None:
 @click.option("--include", multiple=True, metavar="GLOB", help=_INCLUDE_HELP)
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out such traces.")
 @click.option("--follow-links", is_flag=True, help="Follow links that lead out of the directory.")
+@click.option(
+    "--index-column", "columns", multiple=True, metavar="NAME",
+    help="Keep an inverted index of this column of events; may be given several times.",
+)  # fmt: skip
 def watch(
     settings: _Settings,
     directory: str,
@@ -133,6 +138,7 @@ def watch(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     follow_links: bool,
+    columns: tuple[str, ...],
 ) -> None:
     """Watch a directory tree from now on, also after a restart.
 
@@ -148,6 +154,7 @@ def watch(
             include=include or None,
             exclude=exclude or None,
             follow_links=follow_links or None,
+            columns=columns or None,
         )
     _print(settings, result, f"{'watching' if result.added else 'already watching'} {result.root}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET
 
+from dftindexd.client.indices import GivenPredicates, sent_predicates
 from dftindexd.protocol.message import Request
 from dftindexd.protocol.requests import (
     AnswerHead,
@@ -103,6 +104,7 @@ class AsyncReading(ABC):
         path: AnyPath,
         *,
         query: str = "",
+        predicates: GivenPredicates | None = None,
         lines: tuple[int, int] | None = None,
         bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
         columns: Sequence[str] | None = None,
@@ -112,15 +114,19 @@ class AsyncReading(ABC):
     ) -> AbstractAsyncContextManager[AnswerStream]:
         """Read the events of a trace, or of all traces below a directory, batch by batch.
 
-        Only chunks that can hold what *query* keeps are read, and only as fast as the batches are
-        taken. *lines* and *bytes* are a first and one after the last: numbers of lines from 0, and
-        where lines begin in the text. *columns* are fields of events, ``trace``, ``line``,
+        Only chunks that can hold what *query* and *predicates* keep are read, and only as fast as
+        the batches are taken. *predicates* are a list of lists of a field, an operator and a value:
+        all literals of one of the inner lists are to hold; null is ``None``. *lines* and *bytes*
+        are a first and one after the last: numbers of lines from 0, and where lines begin in the
+        text. *columns* are fields of events, ``trace``, ``line``,
         ``uc_offset``, ``json`` and ``args``. *raw* gives lines as they are, in a column ``text``.
         While nothing is found, batches without rows come about once a second.
 
         ``async with client.read("/traces", query="dur > 1000") as batches: async for ...``
         """
-        request = read_request(path, query, lines, bytes, columns, raw=raw, finished=finished_only)
+        request = read_request(
+            path, query, predicates, lines, bytes, columns, raw=raw, finished=finished_only
+        )
         return self.stream(request, timeout=timeout)
 
     async def explain(
@@ -128,6 +134,7 @@ class AsyncReading(ABC):
         path: AnyPath,
         *,
         query: str = "",
+        predicates: GivenPredicates | None = None,
         lines: tuple[int, int] | None = None,
         bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
         finished_only: bool = False,
@@ -137,6 +144,7 @@ class AsyncReading(ABC):
         request = ExplainRequest(
             path=os.fspath(path),
             query=query,
+            predicates=sent_predicates(predicates),
             lines=lines,
             bytes=bytes,
             finished_only=finished_only,
@@ -147,6 +155,7 @@ class AsyncReading(ABC):
 def read_request(
     path: AnyPath,
     query: str,
+    predicates: GivenPredicates | None,
     lines: tuple[int, int] | None,
     text_range: tuple[int, int] | None,
     columns: Sequence[str] | None,
@@ -158,6 +167,7 @@ def read_request(
     return ReadRequest(
         path=os.fspath(path),
         query=query,
+        predicates=sent_predicates(predicates),
         lines=lines,
         bytes=text_range,
         columns=None if columns is None else tuple(columns),
@@ -245,6 +255,7 @@ class BlockingReading(ABC):
         path: AnyPath,
         *,
         query: str = "",
+        predicates: GivenPredicates | None = None,
         lines: tuple[int, int] | None = None,
         bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
         columns: Sequence[str] | None = None,
@@ -256,7 +267,9 @@ class BlockingReading(ABC):
 
         ``with client.read("/traces", query="dur > 1000") as batches: for batch in batches: ...``
         """
-        request = read_request(path, query, lines, bytes, columns, raw=raw, finished=finished_only)
+        request = read_request(
+            path, query, predicates, lines, bytes, columns, raw=raw, finished=finished_only
+        )
         return self.stream(request, timeout=timeout)
 
     def explain(
@@ -264,6 +277,7 @@ class BlockingReading(ABC):
         path: AnyPath,
         *,
         query: str = "",
+        predicates: GivenPredicates | None = None,
         lines: tuple[int, int] | None = None,
         bytes: tuple[int, int] | None = None,  # noqa: A002 - the word of the interface
         finished_only: bool = False,
@@ -273,6 +287,7 @@ class BlockingReading(ABC):
         request = ExplainRequest(
             path=os.fspath(path),
             query=query,
+            predicates=sent_predicates(predicates),
             lines=lines,
             bytes=bytes,
             finished_only=finished_only,

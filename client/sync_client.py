@@ -25,6 +25,7 @@ from dftindexd.client.async_client import (
     Timeout,
 )
 from dftindexd.client.events import EventIterator
+from dftindexd.client.indices import BlockingIndices
 from dftindexd.client.reading import BlockingReading
 from dftindexd.client.results import Answer, Backup
 from dftindexd.protocol.errors import ConnectionLostError, UseAfterForkError
@@ -117,7 +118,7 @@ def _close(resources: ExitStack, pid: int) -> None:
         resources.close()
 
 
-class Client(BlockingReading):
+class Client(BlockingReading, BlockingIndices):
     """A blocking client; any number of threads may share it, as tasks an :class:`AsyncClient`."""
 
     def __init__(
@@ -218,6 +219,7 @@ class Client(BlockingReading):
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         follow_links: bool | None = None,
+        columns: Sequence[str] | None = None,
         timeout: Timeout = UNSET,
     ) -> WatchResult:
         """Have a directory tree watched from now on, as :class:`WatchRequest` says."""
@@ -228,6 +230,7 @@ class Client(BlockingReading):
                 include=include,
                 exclude=exclude,
                 follow_links=follow_links,
+                columns=columns,
                 timeout=timeout,
             )
         )

@@ -118,7 +118,7 @@ def _loaded(config_file: str | None, given: dict[str, Any]) -> Loaded:
     show_default=True,
     help="Width of a time bucket of the aggregation tier.",
 )
-@key_options("indexing.arguments", "indexing.bloom_rate")
+@key_options("indexing.arguments", "indexing.columns", "indexing.bloom_rate")
 @click.option("-f", "--force", is_flag=True, help="Parse also what is indexed already.")
 @key_options("daemon.state_dir", "parser.workers")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -96,6 +96,10 @@ def _arguments(names: list[str]) -> list[str]:
     return list(TierConfig(arguments=tuple(names)).normal().arguments)
 
 
+def _columns(names: list[str]) -> list[str]:
+    return list(TierConfig(postings=tuple(names)).normal().postings)
+
+
 def _patterns(patterns: list[str]) -> list[str]:
     TraceRules(include=tuple(patterns))
     return patterns
@@ -307,6 +311,16 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
             check=_arguments,
         ),
     ] = []
+    columns: Annotated[
+        list[str],
+        _key(
+            "Keep an inverted index of this column of events; costs as much as a filter.",
+            option="--index-column",
+            metavar="NAME",
+            live=True,
+            check=_columns,
+        ),
+    ] = []
     bloom_rate: Annotated[
         Annotated[float, Meta(ge=LEAST_BLOOM_RATE, le=GREATEST_BLOOM_RATE)],
         _key(
@@ -390,6 +404,9 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     arguments: Annotated[
         list[str] | None,
         _key("Arguments of events that have filters of their own.", live=True, check=_arguments),
+    ] = None
+    columns: Annotated[
+        list[str] | None, _key("Columns with inverted indices.", live=True, check=_columns)
     ] = None
     bloom_rate: Annotated[
         Annotated[float, Meta(ge=LEAST_BLOOM_RATE, le=GREATEST_BLOOM_RATE)] | None,

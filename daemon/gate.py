@@ -140,7 +140,8 @@ def _real(path: bytes, sight: Sight) -> bytes:
 def _require_watchable(request: WatchRequest, real: str, sight: Sight) -> None:
     _require_listable(real, sight)
     settings = (request.backend, request.include, request.exclude, request.follow_links)
-    if settings != (None, None, None, None) and not sight.owns(os.fsencode(real)):
+    is_told = settings != (None, None, None, None) or request.columns is not None
+    if is_told and not sight.owns(os.fsencode(real)):
         raise PermissionDeniedError(
             f"only who owns {request.path} may say how it is watched", "watch it without options"
         )

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
+import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
@@ -24,6 +25,7 @@ from dftindexd.actors.root import Root
 from dftindexd.actors.store_handle import StoreView
 from dftindexd.daemon.aggregation import trace_warnings
 from dftindexd.daemon.answer import ArrowAnswer, BatchStream
+from dftindexd.daemon.partitions import partitions_table
 from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.sight import Sight
 from dftindexd.daemon.tables import display
@@ -44,6 +46,7 @@ from dftindexd.index.query.events import TRACES_AT_ONCE
 from dftindexd.index.store.registry import Registry, sets_below
 from dftindexd.index.tier_sets import best, giving, only
 from dftindexd.protocol.errors import InvalidArgumentError
+from dftindexd.protocol.inverted_requests import PartitionsRequest
 from dftindexd.protocol.requests import (
     AnswerHead,
     ExplainRequest,
@@ -84,15 +87,17 @@ class EventAnswers:
         await self._readers.close()
 
     async def handle(
-        self, request: ReadRequest | ExplainRequest, sight: Sight
+        self, request: ReadRequest | ExplainRequest | PartitionsRequest, sight: Sight
     ) -> ArrowAnswer | ExplainResult:
-        """Answer either kind of request from what *sight* shows.
+        """Answer any kind of request from what *sight* shows.
 
         :raises QueryError: the filter does not parse, or a field or column does not exist.
         :raises NotWatchedError: no root holds the path, or the trace is not in the index.
         """
         if isinstance(request, ReadRequest):
             return await self._read(request, sight)
+        if isinstance(request, PartitionsRequest):
+            return await self._partitions(request, sight)
         return await self._explain(request, sight)
 
     async def _read(self, request: ReadRequest, sight: Sight) -> ArrowAnswer:
@@ -104,6 +109,7 @@ class EventAnswers:
         order = ReadOrder(
             root=chosen.root.path,
             query=request.query,
+            predicates=request.predicates,
             lines=request.lines,
             text_range=request.bytes,
             columns=columns,
@@ -129,8 +135,23 @@ class EventAnswers:
             result, generation=chosen.generation, warnings=chosen.warnings
         )
 
+    async def _partitions(self, request: PartitionsRequest, sight: Sight) -> ArrowAnswer:
+        """Return the chunks that a read would read."""
+        query = EventQuery(request.query, predicates=request.predicates)
+        chosen, plans = await self._begin(request, query, sight)
+        below = request_path(request.path)
+        every = list(plans)
+        for start in range(TRACES_AT_ONCE, len(chosen.records), TRACES_AT_ONCE):
+            every += await self._plan(chosen, query, start)
+        head = AnswerHead(generation=chosen.generation, warnings=chosen.warnings)
+        table = await anyio.to_thread.run_sync(partitions_table, chosen.root, below, every)
+        return ArrowAnswer(head, table)
+
     async def _begin(
-        self, request: ReadRequest | ExplainRequest, query: EventQuery, sight: Sight
+        self,
+        request: ReadRequest | ExplainRequest | PartitionsRequest,
+        query: EventQuery,
+        sight: Sight,
     ) -> tuple[_Chosen, list[TracePlan]]:
         """Choose the traces and plan the first of them; what is damaged there is rebuilt before."""
         path = request_path(request.path)
@@ -188,7 +209,7 @@ class EventAnswers:
 
 def _choose(root: Root, path: bytes, registry: Registry, *, finished_only: bool) -> _Chosen:
     """Choose the traces at or below *path*, each in the set that knows most of its chunks."""
-    tiers = only(root.options.tiers, checkpoints=True, bloom=True, manifest=True)
+    tiers = only(root.options.tiers, checkpoints=True, bloom=True, manifest=True, postings=True)
     sets = sets_below(registry, root.relative(path))
     if not sets and not os.path.isdir(path):
         raise NotWatchedError(
@@ -232,7 +253,12 @@ def _query_of(request: ReadRequest | ExplainRequest) -> EventQuery:
                 f"{name} {wanted[0]} to {wanted[1]} are no range",
                 "give the first, from 0, and the one after the last",
             )
-    return EventQuery(request.query, lines=request.lines, text_range=request.bytes)
+    return EventQuery(
+        request.query,
+        predicates=request.predicates,
+        lines=request.lines,
+        text_range=request.bytes,
+    )
 
 
 def parts_of(

@@ -84,7 +84,12 @@ def root_options(config: Config) -> RootOptions:
     """Return how roots are indexed where nothing else is said of them."""
     indexing, store = config.indexing, config.store
     return RootOptions(
-        tiers=tier_config(indexing.arguments, indexing.bloom_rate, seconds_of(indexing.interval)),
+        tiers=tier_config(
+            indexing.arguments,
+            indexing.columns,
+            indexing.bloom_rate,
+            seconds_of(indexing.interval),
+        ),
         settle_seconds=seconds_of(indexing.settle),
         backend=indexing.backend,
         poll_seconds=seconds_of(indexing.poll_interval),
@@ -103,6 +108,7 @@ def _settings(root: WatchConfig, config: Config) -> RootSettings:
     indexing = config.indexing
     tiers = tier_config(
         indexing.arguments if root.arguments is None else root.arguments,
+        indexing.columns if root.columns is None else root.columns,
         indexing.bloom_rate if root.bloom_rate is None else root.bloom_rate,
         seconds_of(root.interval or indexing.interval),
     )
@@ -118,11 +124,14 @@ def _settings(root: WatchConfig, config: Config) -> RootSettings:
     )
 
 
-def tier_config(arguments: list[str], bloom_rate: float, interval_seconds: float) -> TierConfig:
+def tier_config(
+    arguments: list[str], columns: list[str], bloom_rate: float, interval_seconds: float
+) -> TierConfig:
     """Return the tiers of a root: all of them."""
     return TierConfig(
         aggregation=AggregationTier(interval_us=round(interval_seconds * 1e6)),
         arguments=tuple(arguments),
+        postings=tuple(columns),
         bloom_rate=bloom_rate,
     )
 

@@ -17,11 +17,12 @@ from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
 from dftindexd.daemon.callers import Admission
-from dftindexd.daemon.cluster_answers import ClusterAnswers
+from dftindexd.daemon.cluster_answers import ClusterAnswers, ClusterRequests
 from dftindexd.daemon.debug_dump import debug_dump
 from dftindexd.daemon.gate import WAITING, Gate, visible_roots
 from dftindexd.daemon.guest_status import guest_reason, guest_status
-from dftindexd.daemon.index_answers import IndexAnswers
+from dftindexd.daemon.index_answers import IndexAnswers, IndexRequests
+from dftindexd.daemon.indices import IndexColumnAnswers
 from dftindexd.daemon.list_answers import list_answer
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.maintenance import Maintenance
@@ -46,26 +47,12 @@ from dftindexd.daemon.tables import (
 from dftindexd.daemon.tail import tail
 from dftindexd.daemon.time_limit import REQUEST_SECONDS, within
 from dftindexd.daemon.view_answers import ViewAnswers
+from dftindexd.index.model import TierConfig
 from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
-from dftindexd.protocol.cluster_requests import (
-    ClusterHoldRequest,
-    ClusterIngestRequest,
-    ClusterRegisterRequest,
-)
 from dftindexd.protocol.codec import request_tag
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
-from dftindexd.protocol.index_requests import (
-    IndexBuildRequest,
-    IndexChunksRequest,
-    IndexNamesRequest,
-    IndexPidsRequest,
-    IndexPlansRequest,
-    IndexRowsRequest,
-    IndexSegmentsRequest,
-    IndexSetsRequest,
-    IndexStatisticsRequest,
-)
+from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest
 from dftindexd.protocol.operation_requests import (
     DebugDumpRequest,
     MetricsRequest,
@@ -141,6 +128,7 @@ class DaemonService:
         self._events = EventAnswers(engine, request_seconds)
         self._sql = SqlAnswers(engine, cache)
         self._views = ViewAnswers(engine)
+        self._columns = IndexColumnAnswers(engine)
         self._maintenance = Maintenance(engine)
         self._gate = Gate(engine, admission)
         self._clients: Callable[[], dict[str, int]] = dict
@@ -174,6 +162,8 @@ class DaemonService:
         return answer
 
     async def _answer(self, request: AnyRequest, sight: Sight) -> msgspec.Struct | ArrowAnswer:
+        if isinstance(request, IndexRequests | ClusterRequests):
+            return await self._ask_store(request, sight)
         match request:
             case Ping() | StatusRequest():
                 return await self._told_of_roots(request, sight)
@@ -185,32 +175,32 @@ class DaemonService:
                 return await self._told(request, sight)
             case IndexRequest() | WaitRequest() | SyncRequest():
                 return await self._attend(request, sight)
-            case AggregationRequest() | ReadRequest() | ExplainRequest():
+            case (
+                AggregationRequest()
+                | ReadRequest()
+                | ExplainRequest()
+                | IndicesRequest()
+                | PartitionsRequest()
+            ):
                 return await self._ask_index(request, sight)
             case SqlRequest() | SqlProgressRequest() | ViewsRequest() | ViewsDropRequest():
                 return await self._ask_views(request, sight)
             case CompactRequest() | VerifyRequest() | RebuildRequest() | BackupRequest():
                 return await self._maintenance.handle(request)
-            case (
-                IndexSetsRequest()
-                | IndexBuildRequest()
-                | IndexRowsRequest()
-                | IndexSegmentsRequest()
-                | IndexNamesRequest()
-                | IndexPidsRequest()
-                | IndexChunksRequest()
-                | IndexPlansRequest()
-                | IndexStatisticsRequest()
-            ):
-                return await self._indexes.handle(request, sight)
-            case ClusterHoldRequest() | ClusterRegisterRequest() | ClusterIngestRequest():
-                return await self._clusters.handle(request)
             case MetricsRequest() | DebugDumpRequest() | StopRequest():
                 return self._operate(request)
             case Hello():
                 raise InvalidArgumentError("hello is only the first message of a connection")
             case _:
                 assert_never(request)
+
+    async def _ask_store(
+        self, request: IndexRequests | ClusterRequests, sight: Sight
+    ) -> msgspec.Struct | ArrowAnswer:
+        """Answer a program that works with a store as if it had opened it."""
+        if isinstance(request, IndexRequests):
+            return await self._indexes.handle(request, sight)
+        return await self._clusters.handle(request)
 
     def _operate(self, request: MetricsRequest | DebugDumpRequest | StopRequest) -> msgspec.Struct:
         if isinstance(request, MetricsRequest):
@@ -381,9 +371,15 @@ class DaemonService:
 
     async def _ask_index(
         self,
-        request: AggregationRequest | ReadRequest | ExplainRequest,
+        request: AggregationRequest
+        | ReadRequest
+        | ExplainRequest
+        | IndicesRequest
+        | PartitionsRequest,
         sight: Sight,
     ) -> ArrowAnswer | msgspec.Struct:
+        if isinstance(request, IndicesRequest):
+            return await self._columns.answer(request, sight)
         if not isinstance(request, AggregationRequest):
             return await self._events.handle(request, sight)
         path = request_path(request.path)
@@ -405,7 +401,7 @@ class DaemonService:
 def _settings(request: WatchRequest) -> WatchSettings | None:
     """Return how the directory is to be watched, ``None`` where the request does not say."""
     given = (request.backend, request.include, request.exclude, request.follow_links)
-    if given == (None, None, None, None):
+    if given == (None, None, None, None) and request.columns is None:
         return None
     try:
         rules = TraceRules(
@@ -415,7 +411,17 @@ def _settings(request: WatchRequest) -> WatchSettings | None:
         )
     except ValueError as error:
         raise InvalidArgumentError(str(error), "see the README on patterns") from error
-    return WatchSettings(backend=request.backend, rules=rules)
+    return WatchSettings(backend=request.backend, rules=rules, columns=_columns(request.columns))
+
+
+def _columns(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return *names* as a configuration of tiers has them."""
+    if names is None:
+        return None
+    try:
+        return TierConfig(postings=names).normal().postings
+    except ValueError as error:
+        raise InvalidArgumentError(str(error), "see docs/indices.md on columns") from error
 
 
 def _head(generation: int, warnings: tuple[str, ...] = ()) -> AnswerHead:

@@ -30,6 +30,7 @@ __all__ = (
     "root_reason",
     "root_state",
     "root_status",
+    "trace_name",
     "trace_problems",
     "trace_state",
 )
@@ -55,6 +56,15 @@ Listing: TypeAlias = tuple[int, Callable[[], pa.Table]]
 def display(path: bytes) -> str:
     """Return a path for people and Arrow: bytes that are not UTF-8 as ``\\xNN``."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def trace_name(root: Root, below: bytes, path: bytes) -> str:
+    """Return what a trace of *root* is called by whoever asks about the absolute path *below*: what
+    follows that, and all of the path below ``/``."""
+    whole = os.path.join(root.path, path)
+    if below == b"/":
+        return display(whole)
+    return display(whole[len(below) :].lstrip(b"/") or os.path.basename(whole))
 
 
 def directory_of(path: bytes) -> bytes:

@@ -17,6 +17,7 @@ __all__ = (
     "DEFAULT_INTERVAL_US",
     "GREATEST_BLOOM_RATE",
     "LEAST_BLOOM_RATE",
+    "POSTED",
     "AggregationTier",
     "BadLine",
     "Ending",
@@ -40,6 +41,13 @@ DEFAULT_INTERVAL_US: Final = 5_000_000
 LEAST_BLOOM_RATE: Final = 0.0001
 GREATEST_BLOOM_RATE: Final = 0.5
 
+#: Columns of events that may have postings, beside arguments (``args.NAME``); of the others all
+#: values are known anyway.
+POSTED: Final = ("ts", "dur", "ret", "offset", "count", "hhash", "fhash", "shash")
+
+_ARGUMENT: Final = "args."
+_NO_POSTINGS: Final = b',"postings":[]}'
+
 #: How a finished trace ended: by the tracer's own marks, by silence, or cut off (killed writer).
 Ending: TypeAlias = Literal["end", "silence", "cut"]
 
@@ -50,6 +58,17 @@ Tail: TypeAlias = Literal["complete", "open", "empty", "corrupt"]
 
 #: One row for the store: column family, key, value.
 Row: TypeAlias = tuple[str, bytes, bytes]
+
+
+def _is_posted(name: str) -> bool:
+    argument = name.removeprefix(_ARGUMENT)
+    return name in POSTED or (name != argument != "" and "." not in argument)
+
+
+def _column(name: str) -> str:
+    """Return the one name of a column: some arguments are columns by themselves."""
+    argument = name.removeprefix(_ARGUMENT)
+    return argument if argument in POSTED and argument not in ("ts", "dur", "shash") else name
 
 
 class FileStamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -76,7 +95,8 @@ class TierConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``checkpoints`` stands for tier 1 with the chunks' statistics. ``chunk_bytes`` is the size of a
     chunk of text. ``bloom_rate`` is the greatest share of values that a Bloom filter may claim
-    wrongly, ``arguments`` names the arguments of events that have filters of their own.
+    wrongly, ``arguments`` names the arguments of events that have filters of their own,
+    ``postings`` the columns of events of which all values are kept by chunk.
     """
 
     checkpoints: bool = True
@@ -86,6 +106,7 @@ class TierConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     chunk_bytes: int = 32 << 20
     bloom_rate: float = 0.01
     arguments: tuple[str, ...] = ()
+    postings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not LEAST_BLOOM_RATE <= self.bloom_rate <= GREATEST_BLOOM_RATE:
@@ -96,13 +117,26 @@ class TierConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         for name in self.arguments:
             if not name or "." in name:
                 raise ValueError(f"arguments must be names without a dot, not {name!r}")
+        for name in self.postings:
+            if not _is_posted(name):
+                raise ValueError(
+                    f"postings must be {', '.join(POSTED)} or args.NAME without a further dot, "
+                    f"not {name!r}"
+                )
 
     def normal(self) -> TierConfig:
         """Return the form in which configurations that build the same are equal: blooms and
-        manifest need the chunks that checkpoints describe, and nothing else has a size of them."""
+        manifest need the chunks that checkpoints describe, and nothing else has a size of them.
+        Postings go with both, so that one set knows all of its chunks."""
         if self.bloom:
             arguments = tuple(sorted(set(self.arguments)))
-            return msgspec.structs.replace(self, checkpoints=True, arguments=arguments)
+            postings = tuple(sorted(map(_column, set(self.postings)))) if self.manifest else ()
+            return msgspec.structs.replace(
+                self,
+                checkpoints=True,
+                arguments=arguments,
+                postings=tuple(dict.fromkeys(postings)),
+            )
         chunks = self.checkpoints or self.manifest
         return TierConfig(
             checkpoints=chunks,
@@ -114,7 +148,10 @@ class TierConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def digest(self) -> bytes:
         """Return eight bytes that differ between configurations."""
-        return hashlib.blake2b(msgspec.json.encode(self), digest_size=8).digest()
+        described = msgspec.json.encode(self)
+        if not self.postings:  # the last field: as in stores from before there was any
+            described = described.removesuffix(_NO_POSTINGS) + b"}"
+        return hashlib.blake2b(described, digest_size=8).digest()
 
 
 class ResumePoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -47,15 +47,24 @@ def only(
     bloom: bool = False,
     manifest: bool = False,
     aggregation: bool = False,
+    postings: bool = False,
 ) -> TierConfig:
-    """Return the configuration of the named tiers as *tiers* has them, and of no others."""
+    """Return the configuration of the named tiers as *tiers* has them, and of no others; postings
+    go with blooms and manifest, or not at all."""
     return replace(
         tiers,
         checkpoints=checkpoints and tiers.checkpoints,
         bloom=bloom and tiers.bloom,
         manifest=manifest and tiers.manifest,
         aggregation=tiers.aggregation if aggregation else None,
+        postings=tiers.postings if postings else (),
     ).normal()
+
+
+def _posted(tiers: TierConfig) -> TierConfig:
+    """Return postings as a part: with what they go with, and nothing where there are none."""
+    alone = only(tiers, bloom=True, manifest=True, postings=True)
+    return alone if alone.postings else only(tiers)
 
 
 @lru_cache(maxsize=256)
@@ -67,6 +76,7 @@ def parts(tiers: TierConfig) -> frozenset[TierConfig]:
         only(tiers, bloom=True),
         only(tiers, manifest=True),
         only(tiers, aggregation=True),
+        _posted(tiers),
     )
     return frozenset(singles) - {only(tiers)}
 
@@ -76,12 +86,14 @@ def _without(tiers: TierConfig, given: frozenset[TierConfig]) -> TierConfig:
     def lacks(part: TierConfig) -> bool:
         return part not in given
 
+    posted = _posted(tiers).postings != () and lacks(_posted(tiers))
     return only(
         tiers,
         checkpoints=lacks(only(tiers, checkpoints=True)),
-        bloom=lacks(only(tiers, bloom=True)),
-        manifest=lacks(only(tiers, manifest=True)),
+        bloom=posted or lacks(only(tiers, bloom=True)),
+        manifest=posted or lacks(only(tiers, manifest=True)),
         aggregation=lacks(only(tiers, aggregation=True)),
+        postings=posted,
     )
 
 

@@ -28,6 +28,7 @@ from dftindexd.index.store.layout import (
     FILE_BLOOM,
     HASH_TABLES,
     MANIFEST,
+    POSTINGS,
     SYSTEM_METRICS,
     completion_marker,
     segment_key,
@@ -42,6 +43,7 @@ from dftindexd.index.tiers.chunk_stats import decode_chunk_details, decode_chunk
 from dftindexd.index.tiers.frames import decode_frame
 from dftindexd.index.tiers.hash_tables import decode_hash_tables
 from dftindexd.index.tiers.manifest import decode_manifest
+from dftindexd.index.tiers.postings import decode_postings, posting_suffix
 from dftindexd.index.tiers.sketches import decode_sketches
 from dftindexd.index.tiers.system_metrics import METRIC_SCHEMA
 from dftindexd.index.trace.resume import still_matches
@@ -185,6 +187,8 @@ def _expected(tiers: TierConfig, segment: SegmentSummary) -> Iterator[_Row]:
             yield _Row(FILE_BLOOM, b"", _reads(decode_blooms))
     if tiers.manifest:
         yield _Row(MANIFEST, b"", _check_manifest)
+    for column in tiers.postings:
+        yield _Row(POSTINGS, posting_suffix(column), _check_postings)
     if tiers.aggregation is not None:
         tier = tiers.aggregation
         frames: dict[int, int] = {}
@@ -219,6 +223,10 @@ def _check_checkpoints(segment: SegmentSummary, value: bytes) -> None:
 def _check_stats(segment: SegmentSummary, value: bytes) -> None:
     _require_chunks(segment, len(decode_chunk_stats(value)))
     decode_chunk_details(value)
+
+
+def _check_postings(segment: SegmentSummary, value: bytes) -> None:
+    _require_chunks(segment, len(decode_postings(value)))
 
 
 def _check_manifest(segment: SegmentSummary, value: bytes) -> None:

@@ -26,6 +26,7 @@ from dftindexd.protocol.index_requests import (
     IndexSetsRequest,
     IndexStatisticsRequest,
 )
+from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest, Predicates
 from dftindexd.protocol.message import AnswerHead, Request, TraceProblem
 from dftindexd.protocol.message import Reply as _Reply
 from dftindexd.protocol.operation_requests import DebugDumpRequest, MetricsRequest
@@ -204,8 +205,8 @@ class WatchRequest(Request[WatchResult], frozen=True, kw_only=True, tag="watch")
     """Watch a directory tree from now on, also after a restart.
 
     *include* and *exclude* are globs over paths below it, *follow_links* has links followed that
-    lead out of it. If any of these is given they replace what held before, and the directory is a
-    root of its own, even below another.
+    lead out of it, *columns* have inverted indices. If any of these is given they replace what held
+    before, and the directory is a root of its own, even below another.
     """
 
     path: str
@@ -213,6 +214,7 @@ class WatchRequest(Request[WatchResult], frozen=True, kw_only=True, tag="watch")
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] | None = None
     follow_links: bool | None = None
+    columns: tuple[str, ...] | None = None
 
 
 class UnwatchResult(_Reply, frozen=True):
@@ -303,7 +305,8 @@ class AggregationRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="ag
 
 
 class ReadRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="read"):
-    """The events of one trace, or of all below a directory, that *query* keeps, trace by trace.
+    """The events of one trace, or of all below a directory, that *query* and *predicates* keep,
+    trace by trace.
 
     *lines* and *bytes* are a first and one after the last: numbers of lines from 0, and where lines
     begin in the text, in each trace. *columns* are fields of events, ``trace`` (its path),
@@ -319,6 +322,7 @@ class ReadRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="read"):
     columns: tuple[str, ...] | None = None
     raw: bool = False
     finished_only: bool = False
+    predicates: Predicates | None = None
 
 
 class TraceReading(_Reply, frozen=True):
@@ -335,9 +339,9 @@ class ExplainResult(_Reply, frozen=True):
     ``text_bytes`` of text so many.
 
     ``skipped`` are the other chunks by the reason why none of their lines can match, ``tiers`` by
-    what knew that: ``bloom``, ``manifest``, ``statistics``, ``checkpoints`` (the ranges) or
-    ``query`` (it can never hold). ``details`` are of those traces of which most is read, the first
-    hundred.
+    what knew that: ``bloom``, ``manifest``, ``statistics``, ``postings``, ``checkpoints`` (the
+    ranges) or ``query`` (it can never hold). ``details`` are of those traces of which most is read,
+    the first hundred.
     """
 
     generation: int
@@ -360,6 +364,7 @@ class ExplainRequest(Request[ExplainResult], frozen=True, kw_only=True, tag="exp
     lines: tuple[int, int] | None = None
     bytes: tuple[int, int] | None = None
     finished_only: bool = False
+    predicates: Predicates | None = None
 
 
 class SqlRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="sql"):
@@ -430,6 +435,8 @@ AnyRequest: TypeAlias = (
     | ClusterHoldRequest
     | ClusterRegisterRequest
     | ClusterIngestRequest
+    | IndicesRequest
+    | PartitionsRequest
     | SqlRequest
     | SqlProgressRequest
     | ViewsRequest

@@ -24,6 +24,7 @@ from dftindexd.index.query.filter import (
     Comparison,
     Expression,
     Field,
+    IsNull,
     Member,
     Not,
     Or,
@@ -37,6 +38,7 @@ __all__ = (
     "check_fields",
     "comparable",
     "compile_filter",
+    "fields_of",
     "resolved",
     "satisfies",
     "settled",
@@ -62,9 +64,20 @@ def check_fields(tree: Expression, query: str) -> None:
                 check_fields(operand, query)
         case Not(operand):
             check_fields(operand, query)
-        case Compare(field) | Member(field):
+        case Compare(field) | Member(field) | IsNull(field):
             if event_field(field.name) is None:
                 raise query_error(query, field.position, *unknown_field(field.name))
+
+
+def fields_of(tree: Expression) -> frozenset[str]:
+    """Return the names of the fields of a tree that was checked."""
+    match tree:
+        case And(operands) | Or(operands):
+            return frozenset().union(*map(fields_of, operands))
+        case Not(operand):
+            return fields_of(operand)
+        case Compare(field) | Member(field) | IsNull(field):
+            return frozenset((resolved(field).name,))
 
 
 def resolved(field: Field) -> EventField:
@@ -113,6 +126,9 @@ def compile_filter(tree: Expression) -> EventFilter:
             return _compile_compare(resolved(field), comparison, value)
         case Member(field, values, negated):
             return _compile_member(resolved(field), values, negated=negated)
+        case IsNull(field, negated):
+            read = resolved(field).read
+            return lambda event: (read(event) is None) != negated
 
 
 def _reader(field: EventField) -> Callable[[Event], Any]:

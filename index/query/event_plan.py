@@ -14,9 +14,15 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from dftindexd.index.model import FileStamp, ResumePoint, SegmentSummary, TraceRecord
-from dftindexd.index.query.event_filter import EventFilter, check_fields, compile_filter
+from dftindexd.index.query.event_filter import (
+    EventFilter,
+    check_fields,
+    compile_filter,
+    fields_of,
+)
 from dftindexd.index.query.filter import Expression, parse_filter
 from dftindexd.index.query.given_up import require_wanted
+from dftindexd.index.query.normal_form import Predicates, both, tree_of
 from dftindexd.index.query.pruning import ChunkFacts, prune
 from dftindexd.index.query.source import RowSource, owned_rows, segment_rows
 from dftindexd.index.store.layout import (
@@ -25,12 +31,14 @@ from dftindexd.index.store.layout import (
     CHUNK_STATS,
     FILE_BLOOM,
     MANIFEST,
+    POSTINGS,
     segment_key,
 )
 from dftindexd.index.tiers.bloom import Blooms, decode_blooms
 from dftindexd.index.tiers.checkpoints import Checkpoint, decode_checkpoints
 from dftindexd.index.tiers.chunk_stats import ChunkStats, decode_chunk_stats, merge_chunk_stats
 from dftindexd.index.tiers.manifest import ChunkManifest, decode_manifest
+from dftindexd.index.tiers.postings import ColumnValues, decode_postings, posting_suffix
 from dftindexd.index.trace.lines import Lines
 
 __all__ = (
@@ -54,6 +62,7 @@ _TIERS: Final = {
     "bloom": "bloom",
     "manifest": "manifest",
     "bounds": "statistics",
+    "postings": "postings",
 }
 
 
@@ -64,20 +73,25 @@ def tier_of(reason: str) -> str:
 
 
 class EventQuery:
-    """A filter and ranges, parsed; a text that is no filter is a QueryError.
+    """A filter, predicates and ranges, parsed; what is no filter is a QueryError.
 
-    *lines* are numbers from 0, in each trace; *text_range* takes the lines that begin there in the
-    text, in bytes.
+    Both *query* and *predicates* are to hold. *lines* are numbers from 0, in each trace;
+    *text_range* takes the lines that begin there in the text, in bytes.
     """
 
     def __init__(
-        self, query: str = "", *, lines: Range | None = None, text_range: Range | None = None
+        self,
+        query: str = "",
+        *,
+        predicates: Predicates | None = None,
+        lines: Range | None = None,
+        text_range: Range | None = None,
     ) -> None:
-        self.tree: Expression | None = parse_filter(query)
-        self.keeps: EventFilter | None = None
-        if self.tree is not None:
-            check_fields(self.tree, query)
-            self.keeps = compile_filter(self.tree)
+        tree = parse_filter(query)
+        if tree is not None:
+            check_fields(tree, query)
+        self.tree = both(tree, None if predicates is None else tree_of(predicates))
+        self.keeps: EventFilter | None = compile_filter(self.tree) if self.tree else None
         self._lines = lines
         self._bytes = text_range
 
@@ -162,10 +176,12 @@ class TraceChunks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TracePlan(NamedTuple):
-    """What is to be read of one trace, and what is known of it before anything is."""
+    """What is to be read of one trace, and what is known of it before anything is. ``numbers`` are
+    those of the chunks among all of the trace."""
 
     wanted: TraceChunks
     explanation: TraceExplanation
+    numbers: tuple[int, ...] = ()
 
 
 def plan_events(
@@ -183,6 +199,7 @@ def _plan(
 ) -> TracePlan:
     explained = TraceExplanation(record.path.decode("utf-8", "backslashreplace"))
     wanted: list[Checkpoint] = []
+    numbers: list[int] = []
     for segment, reasons in segments:
         for chunk, pruned in zip(segment.checkpoints, reasons, strict=True):
             reason = query.outside(chunk) or pruned
@@ -190,6 +207,7 @@ def _plan(
             explained.text_bytes += chunk.uc_size
             if reason is None:
                 wanted.append(chunk)
+                numbers.append(explained.chunks - 1)
             else:
                 explained.skipped[reason] = explained.skipped.get(reason, 0) + 1
     chunks = TraceChunks(
@@ -199,7 +217,7 @@ def _plan(
         unit=record.final_facts.time_metric,
         chunks=tuple(wanted),
     )
-    return TracePlan(chunks, explained)
+    return TracePlan(chunks, explained, tuple(numbers))
 
 
 def _segments(source: RowSource, records: Sequence[TraceRecord]) -> list[_Segment]:
@@ -235,12 +253,19 @@ def _reasons(
         else:
             reasons[place] = [whole] * len(segment.checkpoints)
     found = [segments[place] for place in left]
-    facts = zip(found, _blooms(source, CHUNK_BLOOM, found), _manifests(source, found), strict=True)
-    for place, (segment, blooms, manifest) in zip(left, facts, strict=True):
+    facts = zip(
+        found,
+        _blooms(source, CHUNK_BLOOM, found),
+        _manifests(source, found),
+        _postings(source, found, fields_of(tree)),
+        strict=True,
+    )
+    for place, (segment, blooms, manifest, posted) in zip(left, facts, strict=True):
         unit = segment.record.final_facts.time_metric
+        known = zip(segment.stats, manifest, posted, strict=True)
         reasons[place] = [
-            _prune(tree, ChunkFacts(blooms, chunk, stats, known, unit))
-            for chunk, (stats, known) in enumerate(zip(segment.stats, manifest, strict=True))
+            _prune(tree, ChunkFacts(blooms, chunk, *of_chunk[:2], unit, of_chunk[2]))
+            for chunk, of_chunk in enumerate(known)
         ]
     return reasons
 
@@ -248,6 +273,23 @@ def _reasons(
 def _prune(tree: Expression, facts: ChunkFacts) -> str | None:
     require_wanted()
     return prune(tree, facts)
+
+
+def _postings(
+    source: RowSource, segments: list[_Segment], fields: frozenset[str]
+) -> list[list[dict[str, ColumnValues]]]:
+    """Return the values of those of *fields* that have postings, by segment and chunk."""
+    posted: list[list[dict[str, ColumnValues]]] = [
+        [{} for _ in segment.stats] for segment in segments
+    ]
+    for name in sorted(fields):
+        has_row = [name in segment.record.tiers.postings for segment in segments]
+        values = _rows(source, POSTINGS, segments, has_row, posting_suffix(name))
+        for of_segment, value in zip(posted, values, strict=True):
+            if value is not None:
+                for of_chunk, held in zip(of_segment, decode_postings(value), strict=True):
+                    of_chunk[name] = held
+    return posted
 
 
 def _blooms(source: RowSource, family: str, segments: list[_Segment]) -> list[Blooms | None]:
@@ -271,10 +313,14 @@ def _manifests(source: RowSource, segments: list[_Segment]) -> list[Sequence[Chu
 
 
 def _rows(
-    source: RowSource, family: str, segments: list[_Segment], has_row: list[bool]
+    source: RowSource,
+    family: str,
+    segments: list[_Segment],
+    has_row: list[bool],
+    suffix: bytes = b"",
 ) -> Iterable[bytes | None]:
     pairs = [segment for segment, has in zip(segments, has_row, strict=True) if has]
-    keys = [segment_key(segment.summary.segment_id) for segment in pairs]
+    keys = [segment_key(segment.summary.segment_id, suffix) for segment in pairs]
     values = iter(owned_rows(source, family, [segment.record for segment in pairs], keys))
     for has in has_row:
         yield next(values) if has else None

@@ -21,6 +21,7 @@ from dftindexd.index.query.event_plan import (
     plan_events,
 )
 from dftindexd.index.query.event_scan import EventScan, OpenTrace
+from dftindexd.index.query.normal_form import Predicates
 from dftindexd.index.query.source import RowSource
 
 __all__ = ("TRACES_AT_ONCE", "EventReading", "read_events")
@@ -69,15 +70,17 @@ def read_events(
     open_trace: OpenTrace,
     query: str = "",
     *,
+    predicates: Predicates | None = None,
     line_range: Range | None = None,
     byte_range: Range | None = None,
     columns: Sequence[str] = DEFAULT_COLUMNS,
 ) -> EventReading:
-    """Return the events of *records* that *query* keeps, trace by trace, in the traces' order.
+    """Return the events of *records* that *query* and *predicates* keep, trace by trace, in the
+    traces' order.
 
     *records* are of sets that have checkpoints. *line_range* are numbers from 0, in each trace;
     *byte_range* takes the lines that begin there in the text. Nothing is read before the result is
     iterated. Raises a QueryError for a query or columns that are none.
     """
-    wanted = EventQuery(query, lines=line_range, text_range=byte_range)
+    wanted = EventQuery(query, predicates=predicates, lines=line_range, text_range=byte_range)
     return EventReading(source, records, open_trace, wanted, columns)

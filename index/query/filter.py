@@ -30,6 +30,7 @@ __all__ = (
     "Comparison",
     "Expression",
     "Field",
+    "IsNull",
     "Member",
     "Not",
     "Or",
@@ -72,6 +73,14 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class IsNull:
+    """A field that an event lacks, or *negated* has. No text says so; predicates do."""
+
+    field: Field
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """The opposite of an expression."""
 
@@ -92,7 +101,7 @@ class Or:
     operands: tuple[Expression, ...]
 
 
-Expression: TypeAlias = Compare | Member | Not | And | Or
+Expression: TypeAlias = Compare | Member | IsNull | Not | And | Or
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:

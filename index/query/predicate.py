@@ -23,6 +23,7 @@ from dftindexd.index.query.filter import (
     Comparison,
     Expression,
     Field,
+    IsNull,
     Member,
     Not,
     Or,
@@ -81,6 +82,19 @@ class _Evaluation:
                 return self._compare(field, comparison, value)
             case Member(field, values, negated):
                 return self._member(field, values, negated=negated)
+            case IsNull(field, negated):
+                absent = self._is_null(field)
+                return ~absent if negated else absent
+
+    def _is_null(self, field: Field) -> _Mask:
+        column = self._column(field)
+        if isinstance(column, TextColumn):
+            absent: _Mask = column.codes < 0
+            return absent
+        if column.valid is None:
+            return np.zeros(self._frame.length, np.bool_)
+        missing: _Mask = ~column.valid
+        return missing
 
     def _column(self, field: Field) -> Column:
         if field.name not in self._frame.names:

@@ -12,8 +12,9 @@ Everything here is pure: what is known comes in as :class:`ChunkFacts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from dftindexd.index.query.event_fields import EventField
 from dftindexd.index.query.event_filter import resolved, satisfies, settled
@@ -22,6 +23,7 @@ from dftindexd.index.query.filter import (
     Compare,
     Comparison,
     Expression,
+    IsNull,
     Member,
     Not,
     Or,
@@ -31,6 +33,7 @@ from dftindexd.index.tiers.aggregation import ascii_lower
 from dftindexd.index.tiers.bloom import ARGUMENT_PREFIX, DIMENSIONS, Blooms
 from dftindexd.index.tiers.chunk_stats import ChunkStats
 from dftindexd.index.tiers.manifest import ChunkManifest, Kind
+from dftindexd.index.tiers.postings import ColumnValues
 
 __all__ = ("ChunkFacts", "prune")
 
@@ -39,7 +42,7 @@ class ChunkFacts(NamedTuple):
     """What is known of a chunk; ``None`` where a tier was not built.
 
     ``place`` is the chunk's place in *blooms*; ``unit`` the unit in which the filter takes the
-    trace's times.
+    trace's times; ``postings`` are those of the columns that are known and matter.
     """
 
     blooms: Blooms | None = None
@@ -47,6 +50,7 @@ class ChunkFacts(NamedTuple):
     stats: ChunkStats | None = None
     manifest: ChunkManifest | None = None
     unit: str = "US"
+    postings: Mapping[str, ColumnValues] = {}
 
 
 class _Verdict(NamedTuple):
@@ -68,6 +72,8 @@ _OPEN: Final = _Verdict(true=True, false=True)
 _METADATA: Final = "M"
 _SHASH_FIELDS: Final = ("shash", "cmd_hash")
 _BOUNDS: Final = "bounds"
+_POSTINGS: Final = "postings"
+_ALWAYS_THERE: Final = ("name", "cat", "pid", "tid")
 _TIMES: Final = frozenset({"dur", "dur_sum", "dur_min", "dur_max"})
 
 
@@ -133,6 +139,24 @@ class _Judge:
             case Member(field, values, negated):
                 found = resolved(field)
                 return self._member(found, [settled(found, v) for v in values], negated=negated)
+            case IsNull(field, negated):
+                verdict = self._null(resolved(field))
+                return _opposite(verdict) if negated else verdict
+
+    def _null(self, field: EventField) -> _Verdict:
+        """Return whether such an object can lack the field."""
+        posted = self._posted(field)
+        if posted is not None:
+            is_held = bool(posted.numbers or posted.texts)
+            return _Verdict(posted.null, is_held, (f"{_POSTINGS} {field.name}",))
+        if self._never(field):
+            return _Verdict(true=True, false=False, reasons=(f"{_BOUNDS} {field.name}",))
+        if field.name in _ALWAYS_THERE or (field.name == "dur" and self._objects.rows):
+            return _Verdict(true=False, false=True, reasons=(f"never null {field.name}",))
+        bounds = self._bounds(field)
+        if bounds is not None and bounds.present:
+            return _Verdict(true=False, false=True, reasons=(f"{_BOUNDS} {field.name}",))
+        return _OPEN
 
     def _compare(self, field: EventField, comparison: Comparison, value: Value) -> _Verdict:
         if not _fits(field, value):
@@ -140,6 +164,9 @@ class _Judge:
         known = self._known(field)
         if known is not None:
             return _of_values(known, lambda found: satisfies(found, comparison, value))
+        posted = self._posted(field)
+        if posted is not None:
+            return _posted_verdict(posted, comparison, value, f"{_POSTINGS} {field.name}")
         if comparison == "==" and field.kind == "phase" and value == _METADATA:
             return _Verdict(true=False, false=True, reasons=("phase",))
         if self._never(field):
@@ -160,6 +187,9 @@ class _Judge:
             )
         if self._never(field):
             return _Verdict(true=False, false=True, reasons=(f"{_BOUNDS} {field.name}",))
+        posted = self._posted(field)
+        if posted is not None:
+            return _posted_member(posted, values, f"{_POSTINGS} {field.name}", negated=negated)
         if negated:
             return _OPEN
         parts = [_opposite(self._compare(field, "==", value)) for value in values]
@@ -177,6 +207,13 @@ class _Judge:
         if field.kind == "phase" and not self._objects.rows:
             return _Known((_METADATA,), "phase", present=False)
         return None
+
+    def _posted(self, field: EventField) -> ColumnValues | None:
+        """Return the values that these objects have by their postings, which are of events only."""
+        if not self._objects.rows or self._is_scaled(field):
+            return None
+        found = self._facts.postings.get(field.name)
+        return found if found is not None and found.exact else None
 
     def _never(self, field: EventField) -> bool:
         """Tell whether no such object has the field at all."""
@@ -221,13 +258,17 @@ class _Judge:
             return field.name
         if not field.name.startswith(ARGUMENT_PREFIX) or not self._objects.rows:
             return None  # filters of arguments know those of events only
-        # Times of counters are scaled where the trace has another unit, the filter's are not.
-        is_time = field.name.removeprefix(ARGUMENT_PREFIX) in _TIMES
-        return None if is_time and not self._is_unscaled() else field.name
+        return None if self._is_scaled(field) else field.name
 
-    def _is_unscaled(self) -> bool:
+    def _is_scaled(self, field: EventField) -> bool:
+        """Tell whether what is known of a field may be in another unit than the filter's: that of
+        times may change within a trace, and those of counters are scaled where there is one, the
+        filter's are not."""
         stats = self._facts.stats
-        return stats is not None and stats.unit == "US"
+        if field.name in ("ts", "dur"):
+            return stats is None or stats.unit != self._facts.unit
+        is_time = field.name.removeprefix(ARGUMENT_PREFIX) in _TIMES
+        return is_time and (stats is None or stats.unit != "US")
 
 
 class _Known(NamedTuple):
@@ -276,6 +317,46 @@ def _within(bounds: _Bounds, comparison: Comparison, value: Value, reason: str) 
 def _of_values(known: _Known, keeps: Callable[[Value], bool]) -> _Verdict:
     kept = {keeps(value) for value in known.values}
     return _Verdict(True in kept, False in kept or not known.present, (known.reason,))
+
+
+def _own(posted: ColumnValues, value: Value) -> tuple[Sequence[Value], bool]:
+    """Return the values that compare with *value*, ascending, and whether there is none that does
+    not, null included."""
+    own, others = posted.numbers, posted.texts
+    if isinstance(value, str):
+        return others, not own and not posted.null
+    return own, not others and not posted.null
+
+
+def _posted_verdict(
+    posted: ColumnValues, comparison: Comparison, value: Value, reason: str
+) -> _Verdict:
+    own, alone = _own(posted, value)
+    if not own:
+        return _Verdict(true=False, false=True, reasons=(reason,))
+    if comparison in ("==", "!="):
+        equal = _holds(own, value)
+        differs = len(own) > equal
+        can_be, can_fail = (equal, differs) if comparison == "==" else (differs, equal)
+    else:
+        ends = [satisfies(end, comparison, value) for end in (own[0], own[-1])]
+        can_be, can_fail = any(ends), not all(ends)
+    return _Verdict(can_be, can_fail or not alone, (reason,))
+
+
+def _posted_member(
+    posted: ColumnValues, values: list[Value], reason: str, *, negated: bool
+) -> _Verdict:
+    held = (*posted.numbers, *posted.texts)
+    found = {value for value in values if _holds(_own(posted, value)[0], value)}
+    matches, differs = bool(found), len(held) > len(found)
+    can_be, can_fail = (differs, matches) if negated else (matches, differs)
+    return _Verdict(can_be, can_fail or posted.null, (reason,))
+
+
+def _holds(ascending: Sequence[Any], value: Value) -> bool:
+    place = bisect_left(ascending, value)
+    return place < len(ascending) and bool(ascending[place] == value)
 
 
 def _all(parts: list[_Verdict]) -> _Verdict:

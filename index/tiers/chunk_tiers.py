@@ -7,6 +7,7 @@ from dftindexd.index.tiers.bloom import BloomBuilder
 from dftindexd.index.tiers.chunk_contents import ChunkContents
 from dftindexd.index.tiers.chunk_stats import ChunkStatsBuilder
 from dftindexd.index.tiers.manifest import ManifestBuilder
+from dftindexd.index.tiers.postings import PostingsBuilder
 from dftindexd.index.trace.columns import Interner
 from dftindexd.index.trace.decode import DecodedBlock
 from dftindexd.index.trace.facts import FactsCollector
@@ -26,6 +27,7 @@ class ChunkTiers:
         self._blooms = BloomBuilder(tiers.bloom_rate, arguments, texts) if tiers.bloom else None
         self._manifest = ManifestBuilder() if tiers.manifest else None
         self._stats = ChunkStatsBuilder() if tiers.checkpoints else None
+        self._postings = PostingsBuilder(tiers.postings, texts)
         self._begin_chunk()
 
     def _begin_chunk(self) -> None:
@@ -39,6 +41,12 @@ class ChunkTiers:
             self._manifest.add(block.metadata)
         if self._stats:
             self._stats.add(block.columns, exact=block.exact)
+        self._postings.add(block.columns)
+
+    @property
+    def held(self) -> int:
+        """How much is held of what grows with distinct values, beside texts."""
+        return self._postings.held
 
     def add_groups(self, groups: ChunkGroups) -> None:
         """Take the grouped records of the current chunk."""
@@ -56,6 +64,7 @@ class ChunkTiers:
             is_one = self._facts.units == self._units_before
             unit = self._facts.facts().time_metric if is_one else ""
             self._stats.end_chunk(self._contents, unit)
+        self._postings.end_chunk()
         self._begin_chunk()
 
     def rows(self, segment_id: int) -> list[Row]:
@@ -64,4 +73,4 @@ class ChunkTiers:
         rows = self._stats.rows(segment_id, texts) if self._stats else []
         rows += self._blooms.rows(segment_id) if self._blooms else []
         rows += self._manifest.rows(segment_id, texts) if self._manifest else []
-        return rows
+        return rows + self._postings.rows(segment_id)

@@ -124,8 +124,8 @@ class Kernel:
     """Reads the blocks of one segment, in order.
 
     *decoder* is the reference for the same segment; *texts*, *facts* and *names* are shared with
-    it. Events are grouped by the buckets of *config*; where it or *arguments* name arguments, they
-    are not, and ``groups`` stay empty.
+    it. Events are grouped by the buckets of *config*; where it or *arguments* name arguments, or
+    without *grouped*, they are not, and ``groups`` stay empty.
     """
 
     def __init__(
@@ -136,6 +136,8 @@ class Kernel:
         decoder: BlockDecoder,
         config: AggregationTier | None,
         arguments: tuple[str, ...] = (),
+        *,
+        grouped: bool = True,
     ) -> None:
         if not kernel_cache.is_loaded():
             kernel_cache.load()
@@ -153,7 +155,7 @@ class Kernel:
             self._tables.place("wanted", np.array(self._tables.enter(wanted), np.int64))
         st = self._tables.st
         st[at.WANTED] = len(wanted)
-        st[at.FUSED] = not wanted and not (config and config.percentiles)
+        st[at.FUSED] = grouped and not wanted and not (config and config.percentiles)
         # Without the tier one bucket holds all: the groups then only say what occurs.
         st[at.INTERVAL] = max(config.interval_us, 1) if config else 2**62
         st[at.MIDPOINT] = config is not None and config.bucket_by == "midpoint"

@@ -9,6 +9,7 @@ from dftindexd.index.tiers.aggregation import AggregationBuilder
 from dftindexd.index.tiers.checkpoints import Checkpoint, checkpoint_rows
 from dftindexd.index.tiers.chunk_tiers import ChunkTiers
 from dftindexd.index.tiers.hash_tables import hash_table_rows
+from dftindexd.index.tiers.postings import posted_arguments
 from dftindexd.index.tiers.system_metrics import SystemMetricsBuilder
 from dftindexd.index.trace.columns import Interner
 from dftindexd.index.trace.decode import BlockDecoder, DecodedBlock, wanted_arguments
@@ -65,7 +66,11 @@ class SegmentBuilder:
         self.held = 0
         self._texts = Interner()
         self._names = NameCollector()
-        self._arguments = tiers.arguments if tiers.bloom else ()
+        self._arguments = (
+            *(tiers.arguments if tiers.bloom else ()),
+            *posted_arguments(tiers.postings),
+        )
+        self._is_posted = bool(tiers.postings)
         wanted = wanted_arguments(tiers.aggregation, self._arguments)
         self._decoder = BlockDecoder(self._texts, facts, self._names, wanted)
         config = tiers.aggregation
@@ -116,7 +121,7 @@ class SegmentBuilder:
         return self.line - lines.line
 
     def _held(self) -> int:
-        held = len(self._texts) + self._names.held
+        held = len(self._texts) + self._names.held + self._chunk_tiers.held
         held += self._kernel.held if self._kernel else 0
         builders = (self._aggregation, self._system_metrics)
         return held + sum(builder.held for builder in builders if builder)
@@ -126,7 +131,9 @@ class SegmentBuilder:
             return (self._decoder.decode(lines),)
         if self._kernel is None:  # many a builder never gets a line
             shared = (self._texts, self._facts, self._names, self._decoder)
-            self._kernel = Kernel(*shared, self._config, self._arguments)
+            self._kernel = Kernel(
+                *shared, self._config, self._arguments, grouped=not self._is_posted
+            )
         return self._kernel.decode(lines)
 
     def _add(self, block: DecodedBlock) -> None:

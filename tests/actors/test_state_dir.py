@@ -34,7 +34,7 @@ def test_roots_are_remembered_whatever_their_names(tmp_path: Path) -> None:
     state = StateDir(str(tmp_path / "state"), "first")
     assert state.load_roots() == {}
     roots = dict.fromkeys(ROOTS, WatchSettings()) | {
-        b"/odd": WatchSettings(backend="poll", rules=TraceRules(exclude=("tmp",)))
+        b"/odd": WatchSettings(backend="poll", rules=TraceRules(exclude=("tmp",)), columns=("ret",))
     }
     state.save_roots(roots)
     state.close()

@@ -73,6 +73,19 @@ def test_the_tour_prints_what_it_says(home: Home) -> None:
     assert len(printed) == sum(block.kind == "python" for block in blocks)
 
 
+def test_the_page_on_indices_prints_what_it_says(home: Home) -> None:
+    blocks = blocks_of((DOCS / "indices.md").read_text())
+    mark = "== end of block =="
+    folder = home.path / "daemon"
+    folder.mkdir()
+    with running_daemon(folder, "--index-column", "args.epoch") as daemon:
+        home.environment["DFTINDEXD_SOCKET"] = str(daemon.socket)
+        done = home.run("python", "-", text=python_script(blocks, mark))
+    printed = [part.strip() for part in done.stdout.split(mark)[:-1]]
+    assert printed == [block.text.strip() for block in blocks if block.kind == "text"]
+    assert len(printed) == sum(block.kind == "python" for block in blocks) > 0
+
+
 def test_the_page_on_clusters_indexes_a_run(home: Home) -> None:
     blocks = blocks_of((DOCS / "cluster.md").read_text())
     assert [block.kind for block in blocks] == ["python", "python not-run", "python"]

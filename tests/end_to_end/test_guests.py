@@ -225,6 +225,11 @@ def test_each_guest_gets_of_every_answer_what_they_may_read(
     assert {os.path.relpath(row["path"], shared.traces) for row in listed} == seen
     assert guest.ask("list", shared.traces) == listed
     assert guest.ask("explain", shared.traces)["traces"] == len(seen)
+    assert {row["file"] for row in guest.ask("indices", shared.traces, "file")} == seen
+    (pid,) = guest.ask("indices", column="pid")
+    assert set(pid["partition"]) == {f"{shared.traces / name}#0" for name in seen}
+    parts = guest.ask("partitions", shared.traces, predicates=[[("pid", "==", 77)]])
+    assert {row["trace"] for row in parts} == seen
     status = guest.ask("status")
     (root,) = status["roots"]
     assert (root["root"], root["traces"]) == (str(shared.traces), len(seen))

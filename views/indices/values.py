@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -41,8 +41,8 @@ def arrow_type(dtype: pa.DataType) -> pa.DataType:
 
     :raises NotImplementedError: nested types and null have none.
     """
-    if pa.types.is_dictionary(dtype):
-        dtype = cast("pa.DataType", dtype.value_type)
+    while isinstance(dtype, pa.DictionaryType):
+        dtype = dtype.value_type
     if pa.types.is_nested(dtype):
         raise NotImplementedError("Indices w/ nested types are not supported")
     if pa.types.is_null(dtype):
@@ -72,7 +72,8 @@ def infer_type(values: Iterable[Any]) -> pa.DataType:
         return pa.uint64() if max(map(int, known)) > _INT64_MAX else pa.int64()
     if isinstance(probe, float | np.floating):
         return pa.float64()
-    return pa.array(np.asarray(known)).type
+    found: pa.DataType = pa.array(np.asarray(known)).type
+    return found
 
 
 def normalize(dtype: pa.DataType | None, value: Any) -> Any:

@@ -15,6 +15,7 @@ from dftindexd.index.query.event_plan import Explanation, Range, TraceChunks
 from dftindexd.index.query.event_scan import OpenTrace
 from dftindexd.index.query.events import read_events
 from dftindexd.index.query.filter import parse_filter
+from dftindexd.index.query.normal_form import Predicates, tree_of
 from dftindexd.index.segment import parse_trace
 from dftindexd.index.trace.facts import TIME_SCALES
 from dftindexd.index.trace.trace_file import TraceFile, open_trace
@@ -84,6 +85,7 @@ class IndexedTraces:
         self,
         query: str = "",
         *,
+        predicates: Predicates | None = None,
         columns: Sequence[str] = ("line", "name"),
         line_range: Range | None = None,
         byte_range: Range | None = None,
@@ -95,6 +97,7 @@ class IndexedTraces:
             self.records,
             opener or self.open,
             query,
+            predicates=predicates,
             line_range=line_range,
             byte_range=byte_range,
             columns=columns,
@@ -105,9 +108,11 @@ class IndexedTraces:
             rows += zip(*(column.to_pylist() for column in batch.columns), strict=True)
         return rows, reading.explanation
 
-    def brute_force(self, query: str) -> list[tuple[Any, ...]]:
+    def brute_force(
+        self, query: str = "", predicates: Predicates | None = None
+    ) -> list[tuple[Any, ...]]:
         """Return line and name of the events that a query keeps, of all lines of all traces."""
-        tree = parse_filter(query)
+        tree = parse_filter(query) if predicates is None else tree_of(predicates)
         keeps = compile_filter(tree) if tree else None
         found: list[tuple[Any, ...]] = []
         for record in self.records:
