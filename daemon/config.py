@@ -7,8 +7,7 @@ not set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Final, Literal, get_type_hints
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +17,8 @@ from dftindexd.actors.gone_roots import GONE_SECONDS
 from dftindexd.actors.open_stores import MOST_OPEN
 from dftindexd.actors.parser_pool import STALL_SECONDS
 from dftindexd.actors.root_options import RootOptions
-from dftindexd.daemon.amounts import DURATION, SIZE, duration_text
+from dftindexd.daemon.amounts import duration_text
+from dftindexd.daemon.config_keys import Duration, Size, key, keys_of
 from dftindexd.daemon.guests import known_groups, known_users
 from dftindexd.daemon.time_limit import REQUEST_SECONDS
 from dftindexd.index.model import (
@@ -33,55 +33,10 @@ __all__ = (
     "KEYS",
     "WATCH_KEYS",
     "Config",
-    "Key",
-    "Note",
     "WatchConfig",
 )
 
-Duration = Annotated[str, Meta(pattern=DURATION, examples=["500ms", "30s", "12h", "30d"])]
-Size = Annotated[str, Meta(pattern=SIZE, examples=["512MiB", "100GB"])]
-
 _ROOT: Final = RootOptions()
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key is besides its type.
-
-    ``option`` of ``dftindexd run``, whose numbers without a unit have the unit ``bare``.
-    ``variable``: another variable of the environment. ``live``: a reload puts it into force.
-    ``least``: seconds or bytes. ``check`` returns the value in its normal form, or raises
-    ``ValueError``.
-    """
-
-    kind: Literal["plain", "path", "duration", "size"] = "plain"
-    option: str = ""
-    metavar: str | None = None
-    bare: str = ""
-    variable: str = ""
-    live: bool = False
-    least: float = 0.0
-    check: Callable[[Any], Any] | None = None
-
-
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """One key of the tree, such as ``store.retention``."""
-
-    section: str
-    name: str
-    type: Any
-    default: Any
-    help: str
-    note: Note
-
-    @property
-    def path(self) -> str:
-        """Its name with that of its table."""
-        return f"{self.section}.{self.name}"
-
-    @property
-    def variable(self) -> str:
-        """The variable of the environment that sets it."""
-        return f"DFTINDEXD_{self.section.upper()}__{self.name.upper()}"
 
 
 def _utf8(path: str) -> str:
@@ -105,10 +60,6 @@ def _patterns(patterns: list[str]) -> list[str]:
     return patterns
 
 
-def _key(text: str, **note: Any) -> Meta:
-    return Meta(description=text, extra={"note": Note(**note)})
-
-
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
@@ -118,7 +69,7 @@ class DaemonConfig(_Section, frozen=True, kw_only=True):
 
     state_dir: Annotated[
         str | None,
-        _key(
+        key(
             "Where stores lie. Default: $DFTINDEXD_STATE_DIR, $STATE_DIRECTORY, else "
             "/var/lib/dftindexd for root and ~/.local/state/dftindexd for others.",
             kind="path",
@@ -134,7 +85,7 @@ class IpcConfig(_Section, frozen=True, kw_only=True):
 
     socket: Annotated[
         str | None,
-        _key(
+        key(
             "The unix socket to serve. Default: $DFTINDEXD_SOCKET, else in the runtime directory.",
             kind="path",
             option="--socket",
@@ -143,7 +94,7 @@ class IpcConfig(_Section, frozen=True, kw_only=True):
     ] = None
     allow_users: Annotated[
         list[str],
-        _key(
+        key(
             "Let this user (name or number) in as a guest, who sees only what they may read on "
             "disk; may be given several times.",
             option="--allow-user",
@@ -153,7 +104,7 @@ class IpcConfig(_Section, frozen=True, kw_only=True):
     ] = []
     allow_groups: Annotated[
         list[str],
-        _key(
+        key(
             "Let users of this group (name or number) in as guests; may be given several times.",
             option="--allow-group",
             metavar="GROUP",
@@ -162,7 +113,7 @@ class IpcConfig(_Section, frozen=True, kw_only=True):
     ] = []
     request_limit: Annotated[
         Duration,
-        _key(
+        key(
             "How long the daemon works on one answer from its stores, or on what a read finds "
             "next; SQL has a limit of its own.",
             kind="duration",
@@ -179,11 +130,11 @@ class ParserConfig(_Section, frozen=True, kw_only=True):
 
     workers: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        _key("Parser processes. Default: one a processor.", option="--workers"),
+        key("Parser processes. Default: one a processor.", option="--workers"),
     ] = None
     stall: Annotated[
         Duration,
-        _key(
+        key(
             "How long a parse may make no progress before its worker is killed.",
             kind="duration",
             option="--stall",
@@ -194,7 +145,7 @@ class ParserConfig(_Section, frozen=True, kw_only=True):
     ] = duration_text(STALL_SECONDS)
     memory_budget: Annotated[
         Size | None,
-        _key(
+        key(
             "Parse so much at once that the workers are expected to take no more. Default: a "
             "quarter of the memory that is available at the start, or of the control group's, at "
             "most 8192 MiB.",
@@ -212,7 +163,7 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
 
     retention: Annotated[
         Duration,
-        _key(
+        key(
             "How long what was dropped from a store is kept.",
             kind="duration",
             option="--retention",
@@ -223,7 +174,7 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     ] = duration_text(_ROOT.retention_seconds)
     limit: Annotated[
         Size | None,
-        _key(
+        key(
             "A store that takes more becomes read-only.",
             kind="size",
             option="--store-limit",
@@ -235,7 +186,7 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     ] = None
     state_limit: Annotated[
         Size | None,
-        _key(
+        key(
             "Where all stores together take more, they become read-only.",
             kind="size",
             option="--state-limit",
@@ -247,7 +198,7 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     ] = None
     open_stores: Annotated[
         Annotated[int, Meta(ge=1)],
-        _key(
+        key(
             "So many stores stay open; others are closed while nobody uses them.",
             option="--open-stores",
             metavar="N",
@@ -255,7 +206,7 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     ] = MOST_OPEN
     gone_retention: Annotated[
         Duration,
-        _key(
+        key(
             "A root that was deleted so long ago is unwatched and its index deleted.",
             kind="duration",
             option="--gone-retention",
@@ -271,7 +222,7 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
 
     settle: Annotated[
         Duration,
-        _key(
+        key(
             "Seconds of silence after which a trace without an end mark counts as finished.",
             kind="duration",
             option="--settle",
@@ -281,7 +232,7 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
     ] = duration_text(_ROOT.settle_seconds)
     backend: Annotated[
         WantedBackend,
-        _key(
+        key(
             "How changes are noticed, where watch was not told; auto: by the type of file system.",
             option="--backend",
             live=True,
@@ -289,7 +240,7 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
     ] = _ROOT.backend
     poll_interval: Annotated[
         Duration,
-        _key(
+        key(
             "How often a root that is polled is looked at.",
             kind="duration",
             option="--poll-interval",
@@ -301,7 +252,7 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
     ] = duration_text(_ROOT.poll_seconds)
     arguments: Annotated[
         list[str],
-        _key(
+        key(
             "Keep filters of this argument of events as well, so that args.NAME == VALUE passes "
             "over chunks without it; may be given several times. Traces are then indexed more "
             "slowly.",
@@ -313,7 +264,7 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
     ] = []
     columns: Annotated[
         list[str],
-        _key(
+        key(
             "Keep an inverted index of this column of events; costs as much as a filter.",
             option="--index-column",
             metavar="NAME",
@@ -323,7 +274,7 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
     ] = []
     bloom_rate: Annotated[
         Annotated[float, Meta(ge=LEAST_BLOOM_RATE, le=GREATEST_BLOOM_RATE)],
-        _key(
+        key(
             "The greatest share of chunks that a filter may claim wrongly; less takes more room.",
             option="--bloom-rate",
             live=True,
@@ -331,7 +282,7 @@ class IndexingConfig(_Section, frozen=True, kw_only=True):
     ] = TierConfig().bloom_rate
     interval: Annotated[
         Duration,
-        _key(
+        key(
             "Width of a time bucket of the aggregation tier.",
             kind="duration",
             live=True,
@@ -345,7 +296,7 @@ class MetricsConfig(_Section, frozen=True, kw_only=True):
 
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None,
-        _key(
+        key(
             "Serve metrics for Prometheus at http://127.0.0.1:PORT/metrics, to whoever can connect "
             "there.",
             option="--metrics-port",
@@ -354,7 +305,7 @@ class MetricsConfig(_Section, frozen=True, kw_only=True):
     ] = None
     file: Annotated[
         str | None,
-        _key(
+        key(
             "Write metrics to this file every 15 seconds, for the textfile collector of "
             "node_exporter.",
             kind="path",
@@ -369,17 +320,17 @@ class LogConfig(_Section, frozen=True, kw_only=True):
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        _key("What is less than this is not logged.", option="--log-level", live=True),
+        key("What is less than this is not logged.", option="--log-level", live=True),
     ] = "info"
 
 
 class WatchConfig(_Section, frozen=True, kw_only=True):
     """One root that is watched for as long as it stands here. What is not set is as for others."""
 
-    path: Annotated[str, _key("The directory tree to watch.", kind="path")]
+    path: Annotated[str, key("The directory tree to watch.", kind="path")]
     include: Annotated[
         list[str],
-        _key(
+        key(
             "Globs over paths below it: these traces are indexed. Empty: all.",
             live=True,
             check=_patterns,
@@ -387,15 +338,15 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     ] = []
     exclude: Annotated[
         list[str],
-        _key("Globs over paths below it: these are not.", live=True, check=_patterns),
+        key("Globs over paths below it: these are not.", live=True, check=_patterns),
     ] = []
     follow_links: Annotated[
-        bool, _key("Symbolic links that lead out of it are followed, too.", live=True)
+        bool, key("Symbolic links that lead out of it are followed, too.", live=True)
     ] = False
-    backend: Annotated[WantedBackend | None, _key("How changes are noticed.", live=True)] = None
+    backend: Annotated[WantedBackend | None, key("How changes are noticed.", live=True)] = None
     settle: Annotated[
         Duration | None,
-        _key(
+        key(
             "Silence after which a trace without an end mark counts as finished.",
             kind="duration",
             live=True,
@@ -403,18 +354,18 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     ] = None
     arguments: Annotated[
         list[str] | None,
-        _key("Arguments of events that have filters of their own.", live=True, check=_arguments),
+        key("Arguments of events that have filters of their own.", live=True, check=_arguments),
     ] = None
     columns: Annotated[
-        list[str] | None, _key("Columns with inverted indices.", live=True, check=_columns)
+        list[str] | None, key("Columns with inverted indices.", live=True, check=_columns)
     ] = None
     bloom_rate: Annotated[
         Annotated[float, Meta(ge=LEAST_BLOOM_RATE, le=GREATEST_BLOOM_RATE)] | None,
-        _key("The greatest share of chunks that a filter may claim wrongly.", live=True),
+        key("The greatest share of chunks that a filter may claim wrongly.", live=True),
     ] = None
     interval: Annotated[
         Duration | None,
-        _key(
+        key(
             "Width of a time bucket of the aggregation tier.",
             kind="duration",
             live=True,
@@ -436,28 +387,13 @@ class Config(_Section, frozen=True, kw_only=True):
     watch: tuple[WatchConfig, ...] = ()
 
 
-def _keys_of(section: str, struct: type[msgspec.Struct]) -> Iterator[Key]:
-    hints = get_type_hints(struct, include_extras=True)
-    for field in msgspec.structs.fields(struct):
-        (meta,) = (one for one in hints[field.name].__metadata__ if one.extra)
-        default = field.default_factory() if callable(field.default_factory) else field.default
-        yield Key(
-            section=section,
-            name=field.name,
-            type=field.type,
-            default=default,
-            help=meta.description,
-            note=meta.extra["note"],
-        )
-
-
 #: Every key outside of ``[[watch]]``, in the order of the tree.
 KEYS: Final = tuple(
-    key
+    one
     for field in msgspec.structs.fields(Config)
     if field.name != "watch"
-    for key in _keys_of(field.name, field.type)
+    for one in keys_of(field.name, field.type)
 )
 
 #: The keys of one ``[[watch]]``.
-WATCH_KEYS: Final = tuple(_keys_of("watch", WatchConfig))
+WATCH_KEYS: Final = tuple(keys_of("watch", WatchConfig))

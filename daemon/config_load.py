@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from dftindexd.actors.state_dir import default_state_dir
-from dftindexd.daemon.config import KEYS, WATCH_KEYS, Config, Key, WatchConfig
+from dftindexd.daemon.config import KEYS, WATCH_KEYS, Config, WatchConfig
+from dftindexd.daemon.config_keys import Key
 from dftindexd.daemon.config_text import KeyPath, key_lines, path_text
 from dftindexd.daemon.config_values import Given, checked, suggestion
 from dftindexd.daemon.run_options import default_workers

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from dftindexd.daemon.config import KEYS, Key
+from dftindexd.daemon.config import KEYS
+from dftindexd.daemon.config_keys import Key
 from dftindexd.daemon.config_values import Given, checked
 
 __all__ = ("given_options", "key_options")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dftindexd.daemon.amounts import bytes_of, duration_text, seconds_of, size_text
-from dftindexd.daemon.config import Key
+from dftindexd.daemon.config_keys import Key
 
 __all__ = ("Given", "checked", "suggestion")
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dftindexd.daemon.config import KEYS, WATCH_KEYS, Config, Key, WatchConfig
+from dftindexd.daemon.config import KEYS, WATCH_KEYS, Config, WatchConfig
+from dftindexd.daemon.config_keys import Key
 
 __all__ = ("configuration_page", "configuration_schema")
 
