@@ -37,16 +37,11 @@ def otlp_lines(calls: Iterable[tuple[Process, pa.RecordBatch]]) -> Iterator[byte
     """Yield lines of spans, one or more a process; *calls* have :data:`SPAN_COLUMNS`."""
     for process, batch in calls:
         if batch.num_rows:
-            scope = {
-                "scope": {"name": "dftindexd", "version": __version__},
-                "spans": list(_spans(batch)),
-            }
-            yield (
-                _encode(
-                    {"resourceSpans": [{"resource": _resource(process), "scopeSpans": [scope]}]}
-                )
-                + b"\n"
-            )
+            # One by one: a batch of spans as objects would be hundreds of thousands of them.
+            spans = msgspec.Raw(b"[%b]" % b",".join(map(_encode, _spans(batch))))
+            scope = {"scope": {"name": "dftindexd", "version": __version__}, "spans": spans}
+            resource = {"resource": _resource(process), "scopeSpans": [scope]}
+            yield _encode({"resourceSpans": [resource]}) + b"\n"
 
 
 def _resource(process: Process) -> _Json:
@@ -93,17 +88,15 @@ def _attributes(values: Mapping[str, Any]) -> list[_Json]:
 
 def _value(value: Any) -> _Json:
     """Return a value with its type; whole numbers are texts, since JSON's have 53 bits."""
-    match value:
-        case bool():
-            return {"boolValue": value}
-        case int() if _LEAST <= value <= _MOST:
-            return {"intValue": str(value)}
-        case int() | float():
-            return {"doubleValue": float(value)}
-        case str():
-            return {"stringValue": value}
-        case dict():
-            return {"kvlistValue": {"values": _attributes(value)}}
-        case list():
-            return {"arrayValue": {"values": [_value(one) for one in value]}}
-    return {}
+    kind = value.__class__
+    if kind is str:
+        return {"stringValue": value}
+    if kind is int and _LEAST <= value <= _MOST:
+        return {"intValue": str(value)}
+    if kind is int or kind is float:
+        return {"doubleValue": float(value)}
+    if kind is bool:
+        return {"boolValue": value}
+    if kind is dict:
+        return {"kvlistValue": {"values": _attributes(value)}}
+    return {} if value is None else {"arrayValue": {"values": [_value(one) for one in value]}}

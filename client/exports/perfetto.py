@@ -47,15 +47,15 @@ def trace_events(
     tree, and counters with :data:`COUNTER_COLUMNS`."""
     pids, tids = _pids(streams), _tids(streams)
     parts = chain(
-        [list(_names(streams, pids, tids))],
+        [_names(streams, pids, tids)],
         _calls(calls, pids, tids),
         (_counters(batch, pids[process.id]) for process, batch in counters),
     )
     yield _HEAD
     begun = False
     for events in parts:
-        if events:
-            yield (b",\n" if begun else b"") + b",\n".join(map(_encode, events))
+        if text := b",\n".join(map(_encode, events)):
+            yield b",\n" + text if begun else text
             begun = True
     yield _FOOT
 
@@ -115,14 +115,14 @@ def _metadata(name: str, pid: int, tid: int, args: _Event) -> _Event:
 
 def _calls(
     calls: Iterable[tuple[Stream, pa.RecordBatch]], pids: dict[str, int], tids: dict[str, int]
-) -> Iterator[list[_Event]]:
+) -> Iterator[Iterator[_Event]]:
     thread = ""
     slices = Slices()
     for stream, batch in calls:
         if stream.id != thread:
             thread, slices = stream.id, Slices()
         place = {"pid": pids[stream.process.id], "tid": tids[stream.id]}
-        yield list(_events(batch, place, stream.id, slices))
+        yield _events(batch, place, stream.id, slices)
 
 
 def _events(
@@ -143,10 +143,9 @@ def _events(
         yield event | {"ph": "e", "ts": till, "args": {}} | own
 
 
-def _counters(batch: pa.RecordBatch, pid: int) -> list[_Event]:
+def _counters(batch: pa.RecordBatch, pid: int) -> Iterator[_Event]:
     columns = (values_of(batch, name) for name in COUNTER_COLUMNS)
-    return [
-        {"ph": "C", "name": name, "pid": pid, "ts": time // _MICROSECOND, "args": {unit: value}}
-        for time, name, unit, value in zip(*columns, strict=True)
-        if value is not None
-    ]
+    for time, name, unit, value in zip(*columns, strict=True):
+        if value is not None:
+            args = {unit: value}
+            yield {"ph": "C", "name": name, "pid": pid, "ts": time // _MICROSECOND, "args": args}

@@ -56,7 +56,7 @@ COUNTERS: Final = InstanceSet("process", "time", ("time", "name"))
 PART: Final = "part"
 
 #: So many rows are sorted at once, or those of one block.
-_ROWS_AT_ONCE: Final = 250_000
+_ROWS_AT_ONCE: Final = 100_000
 #: So many instances are named in one statement.
 _PARTS_AT_ONCE: Final = 32
 _TEXTS: Final = {

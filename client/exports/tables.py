@@ -87,6 +87,11 @@ def _keys(schema: pa.Schema, wanted: Sequence[str] | None) -> tuple[str, ...]:
                 f"there is no column {name!r} to partition by",
                 f"the columns are {', '.join(known)}",
             )
+        kind = schema.field(name).type if name in schema.names else pa.utf8()
+        if pa.types.is_nested(kind) or pa.types.is_fixed_size_binary(kind):
+            raise InvalidArgumentError(
+                f"column {name!r} cannot be partitioned by: its values are {kind}", "name another"
+            )
     if set(schema.names) <= set(wanted):
         raise InvalidArgumentError(
             "all columns are partitioned by, so that none is left", "partition by fewer"

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow as pa
 import pytest
 
 from dftindexd.client.exports.places import check_free, directory_beside, size_of
+from dftindexd.client.exports.tables import write_parquet
 from dftindexd.client.table_files import beside
 from dftindexd.protocol.errors import InvalidArgumentError, PermissionDeniedError
 
@@ -105,4 +107,10 @@ def test_a_full_disk_is_an_error_that_names_the_place_and_leaves_nothing(small_d
         directory_beside(str(small_disk / "out")) as folder,
     ):
         (Path(folder) / "part-0.parquet").write_bytes(bytes(1 << 20))
+    noise = pa.RecordBatch.from_pydict({"n": [os.urandom(1 << 16) for _ in range(16)]})
+    with (
+        pytest.raises(InvalidArgumentError, match=r"small/out cannot be written: .*No space left"),
+        directory_beside(str(small_disk / "out")) as folder,
+    ):
+        write_parquet([noise], folder, ())
     assert list(small_disk.iterdir()) == []

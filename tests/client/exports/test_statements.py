@@ -34,26 +34,26 @@ def test_a_small_instance_is_one_part_and_one_without_rows_none() -> None:
 
 
 def test_a_large_instance_is_cut_where_its_blocks_begin() -> None:
-    blocks = [Weight(10 * number, 100_000) for number in range(5)]
+    blocks = [Weight(10 * number, 40_000) for number in range(5)]
     assert list(parts("a", blocks)) == [
-        Part("a", 200_000, None, 20),
-        Part("a", 200_000, 20, 40),
-        Part("a", 100_000, 40, None),
+        Part("a", 80_000, None, 20),
+        Part("a", 80_000, 20, 40),
+        Part("a", 40_000, 40, None),
     ]
 
 
 def test_blocks_that_begin_together_are_not_cut_apart() -> None:
-    blocks = [Weight(10, 200_000), Weight(10, 200_000), Weight(11, 200_000)]
+    blocks = [Weight(10, 80_000), Weight(10, 80_000), Weight(11, 80_000)]
     assert list(parts("a", blocks)) == [
-        Part("a", 400_000, None, 11),
-        Part("a", 200_000, 11, None),
+        Part("a", 160_000, None, 11),
+        Part("a", 80_000, 11, None),
     ]
 
 
 def test_parts_are_asked_for_together_up_to_a_number_of_them_and_of_rows() -> None:
     many = [Part(f"{number}", 1) for number in range(70)]
     assert [len(group) for group in grouped(many)] == [32, 32, 6]
-    large = [Part("a", 200_000), Part("b", 60_000), Part("c", 10_000)]
+    large = [Part("a", 80_000), Part("b", 25_000), Part("c", 10_000)]
     assert list(grouped(large)) == [large[:1], large[1:]]
     assert list(grouped([])) == []
 

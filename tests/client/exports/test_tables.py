@@ -88,6 +88,9 @@ def test_a_column_that_cannot_be_partitioned_by_is_refused(tmp_path: Path) -> No
         write_parquet([_batch()], str(tmp_path), ("host",))
     with pytest.raises(InvalidArgumentError, match="more than 500 values"):
         write_parquet([_batch(rows=501)], str(tmp_path), ("n",))
+    listed = pa.RecordBatch.from_pydict({"n": [1], "tags": [["cpu"]]})
+    with pytest.raises(InvalidArgumentError, match="'tags' cannot be partitioned by"):
+        write_parquet([listed], str(tmp_path), ("tags",))
     with pytest.raises(InvalidArgumentError, match="none is left"):
         write_parquet([_batch().select(["n"])], str(tmp_path), ("n",))
 
