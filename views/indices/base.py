@@ -23,7 +23,7 @@ from dftindexd.views.indices.predicates import (
     of_column,
 )
 from dftindexd.views.indices.tables import PARTITION, Partitions, array_of, index_table
-from dftindexd.views.indices.values import arrow_type, infer_type, normalize
+from dftindexd.views.indices.values import arrow_type, infer_type, normalize, normalizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,12 +282,18 @@ class IndexBase:
 def _normalized(
     column: str, dtype: pa.DataType | None, given: Mapping[Any, list[str]]
 ) -> Partitions:
+    if not given:
+        return {}
+    form = normalizer(dtype)
     found: Partitions = {}
     collisions = 0
     for value, labels in given.items():
-        one = normalize(dtype, value)
-        known = found.setdefault(one, [])
-        collisions += bool(known)
+        one = form(value)
+        known = found.get(one)
+        if known is None:
+            found[one] = list(labels)
+            continue
+        collisions += 1
         held = set(known)
         known += [label for label in labels if label not in held]
     if collisions:
