@@ -20,11 +20,14 @@ from dftindexd.index.segment import parse_trace
 from dftindexd.views.indices import ExplicitSecondaryIndex
 from dftindexd.views.indices.columns import Wanted, column_of
 from dftindexd.views.indices.derived import IndexedTraces, index_of, partitions_of
-from tests.end_to_end.made_traces import write_trace
 
 _KEYS = 100_000
 _TRACES = 3_000
 _TIERS = TierConfig(aggregation=None, postings=("ret",)).normal()
+_LINE = (
+    '{{"id":{0},"name":"read","cat":"POSIX","pid":77,"tid":77,"ts":17{0},"dur":5,"ph":1,"type":3,'
+    '"args":{{"hhash":"00000000000000aa","fhash":"00000000000000bb","ret":4096}}}}\n'
+)
 
 
 class _Kept:
@@ -68,8 +71,8 @@ def _of_objects(kept: _Kept) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def _of_traces(kept: _Kept, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    path = folder / "t.pfw.gz"
-    write_trace(path, 1000)
+    path = folder / "t.pfw"
+    path.write_text("".join(_LINE.format(number) for number in range(1000)))
     request = ParseRequest(path=os.fsencode(path), segment_id=1, provisional_id=2, tiers=_TIERS)
     parsed = parse_trace(request)
     kept.rows = {(family, key): value for family, key, value in parsed.rows}

@@ -68,7 +68,9 @@ def arrow_type(dtype: pa.DataType) -> pa.DataType:
         return pa.float64()
     if pa.types.is_timestamp(dtype):
         return pa.timestamp("ns", dtype.tz)
-    return dtype
+    if pa.types.is_large_string(dtype):
+        return pa.string()
+    return pa.binary() if pa.types.is_large_binary(dtype) else dtype
 
 
 def infer_type(values: Iterable[Any]) -> pa.DataType:
@@ -108,9 +110,9 @@ def normalizer(dtype: pa.DataType | None) -> Callable[[Any], Any]:
 
 def _form(dtype: pa.DataType) -> Callable[[Any], Any]:
     types = pa.types
-    if types.is_string(dtype) or types.is_large_string(dtype):
+    if types.is_string(dtype):
         return _text
-    if types.is_binary(dtype) or types.is_large_binary(dtype):
+    if types.is_binary(dtype):
         return _bytes
     if types.is_date(dtype):
         return lambda value: _time(value).astype("datetime64[D]").item()
