@@ -24,6 +24,7 @@ BENCHMARKS = {
     "job_memory": ("job_memory",),
     "queries": ("queries",),
     "client_rows": ("client_rows",),
+    "indices": ("indices",),
     "one_more": ("one_more",),
     "random_read": ("random_read",),
     "loop_lag": ("loop_lag",),

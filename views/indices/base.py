@@ -23,7 +23,7 @@ from dftindexd.views.indices.predicates import (
     of_column,
 )
 from dftindexd.views.indices.tables import PARTITION, Partitions, array_of, index_table
-from dftindexd.views.indices.values import arrow_type, infer_type, normalize
+from dftindexd.views.indices.values import arrow_type, infer_type, normalize, normalizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,8 @@ class IndexBase:
     ) -> None:
         if column == PARTITION:
             raise ValueError(
-                f"Cannot create an index for column {column}: its tables have the partitions there"
+                f"Cannot create an index for column {column} due to an internal implementation "
+                "conflict: its tables have the partitions there"
             )
         if dtype is None and index_dct:
             dtype = infer_type(index_dct)
@@ -80,8 +81,8 @@ class IndexBase:
     def _values(self) -> Partitions:
         if not self._index_dct_available:
             raise RuntimeError(
-                f"Index of column {self.column} is external. To query an external index, the index "
-                "needs to be loaded."
+                "Index is external. To query an external index, the index needs to be loaded: "
+                f"call load() of that of {self.column}"
             )
         return self.index_dct
 
@@ -101,7 +102,7 @@ class IndexBase:
 
     def _changed(self: Self, values: Partitions, *, inplace: bool) -> Self:
         if not inplace:
-            return self.copy(index_dct=values, dtype=self.dtype)
+            return self.copy(index_dct=values)
         self.index_dct = values
         self.creation_time = datetime.now(UTC).replace(tzinfo=None)
         return self
@@ -225,11 +226,9 @@ class IndexBase:
         values = dict(self._values())
         for value, labels in more.items():
             values[value] = list(dict.fromkeys([*values.get(value, ()), *labels]))
-        if self.dtype is None:
-            self_typed = self if inplace else self.copy()
-            self_typed.dtype = index.dtype
-            return self_typed._changed(values, inplace=True)
-        return self._changed(values, inplace=inplace)
+        updated = self._changed(values, inplace=inplace)
+        updated.dtype = self.dtype or index.dtype
+        return updated
 
     def remove_partitions(
         self: Self, list_of_partitions: Iterable[str], inplace: bool = False
@@ -282,12 +281,18 @@ class IndexBase:
 def _normalized(
     column: str, dtype: pa.DataType | None, given: Mapping[Any, list[str]]
 ) -> Partitions:
+    if not given:
+        return {}
+    form = normalizer(dtype)
     found: Partitions = {}
     collisions = 0
     for value, labels in given.items():
-        one = normalize(dtype, value)
-        known = found.setdefault(one, [])
-        collisions += bool(known)
+        one = form(value)
+        known = found.get(one)
+        if known is None:
+            found[one] = list(labels)
+            continue
+        collisions += 1
         held = set(known)
         known += [label for label in labels if label not in held]
     if collisions:

@@ -15,10 +15,21 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-__all__ = ("arrow_type", "infer_type", "is_null", "kind_of_type", "normalize", "require_comparable")
+__all__ = (
+    "arrow_type",
+    "infer_type",
+    "is_null",
+    "kind_of_type",
+    "normalize",
+    "normalizer",
+    "require_comparable",
+)
 
 _INT64_MAX: Final = 2**63 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER_NULL: Final = (int, str, bool, bytes)
+_REALS: Final = (float, np.floating)
+_WHOLE: Final = (int, np.integer)
 _NANOSECONDS: Final = pa.timestamp("ns")
 #: Digits of a second that ``datetime`` knows.
 _MICRO_DIGITS: Final = 6
@@ -28,9 +39,11 @@ def is_null(value: Any) -> bool:
     """Tell whether *value* is one of those that stand for null."""
     if value is None:
         return True
-    if isinstance(value, float | np.floating):
+    if value.__class__ in _NEVER_NULL:
+        return False
+    if isinstance(value, _REALS):
         return math.isnan(value)
-    if isinstance(value, np.datetime64 | np.timedelta64):
+    if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
     # Without pandas there are none of its nulls.
     return type(value).__name__ in ("NAType", "NaTType")
@@ -55,7 +68,9 @@ def arrow_type(dtype: pa.DataType) -> pa.DataType:
         return pa.float64()
     if pa.types.is_timestamp(dtype):
         return pa.timestamp("ns", dtype.tz)
-    return dtype
+    if pa.types.is_large_string(dtype):
+        return pa.string()
+    return pa.binary() if pa.types.is_large_binary(dtype) else dtype
 
 
 def infer_type(values: Iterable[Any]) -> pa.DataType:
@@ -68,7 +83,7 @@ def infer_type(values: Iterable[Any]) -> pa.DataType:
         return _NANOSECONDS
     if isinstance(probe, bool | np.bool_):
         return pa.bool_()
-    if all(isinstance(value, int | np.integer) for value in known):
+    if all(isinstance(value, _WHOLE) for value in known):
         return pa.uint64() if max(map(int, known)) > _INT64_MAX else pa.int64()
     if isinstance(probe, float | np.floating):
         return pa.float64()
@@ -82,18 +97,22 @@ def normalize(dtype: pa.DataType | None, value: Any) -> Any:
     :raises ValueError: there is no type, or *value* is none of it.
     :raises NotImplementedError: an index cannot have this type.
     """
+    return normalizer(dtype)(value)
+
+
+def normalizer(dtype: pa.DataType | None) -> Callable[[Any], Any]:
+    """Return what :func:`normalize` does for one type."""
     if dtype is None:
         raise ValueError("Cannot normalize index values as long as dtype is not set")
-    if is_null(value):
-        return None
-    return _form(dtype)(value)
+    form = _form(dtype)
+    return lambda value: None if is_null(value) else form(value)
 
 
 def _form(dtype: pa.DataType) -> Callable[[Any], Any]:
     types = pa.types
-    if types.is_string(dtype) or types.is_large_string(dtype):
+    if types.is_string(dtype):
         return _text
-    if types.is_binary(dtype) or types.is_large_binary(dtype):
+    if types.is_binary(dtype):
         return _bytes
     if types.is_date(dtype):
         return lambda value: _time(value).astype("datetime64[D]").item()
