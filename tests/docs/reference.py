@@ -60,14 +60,14 @@ in a process of its own.
 
 Views are **made when they are first asked for**, from only those chunks of traces that hold the
 process or stream, and kept as Parquet in the folder `views` of the store: asking again reads no
-trace and writes nothing. While one is made, a terminal has a bar, and `client.sql_progress(ticket)`
-tells of the statement that was sent with that `ticket`. `dftindexd-client views` lists what is
-kept, `views drop` deletes it. A file is named by the checksum of its bytes; one that is damaged or
-gone is made anew. A partition is fresh while it was made of exactly the blocks that there are, with
-the present version of its set; when a trace grows, is replaced or goes, only partitions of its own
-processes are made anew, and those in which only another trace tells the name of a file. A partition
-that no answer used for a week is deleted, and the least recently used ones beyond 4 GiB a store.
-Nothing is lost with them.
+trace and writes nothing. A partition is fresh while it was made of exactly the blocks that there
+are, with the present version of its set; when a trace grows, is replaced or goes, only partitions
+of its own processes are made anew, and those in which only another trace tells the name of a file.
+A file is named by the checksum of its bytes; one that is damaged or gone is made anew.
+A partition that no answer used for a week is deleted, and the least recently used ones beyond 4 GiB
+a store. Nothing is lost with them. `dftindexd-client views` lists what is kept, `views drop`
+deletes it. While a view is made, a terminal has a bar, and `client.sql_progress(ticket)` tells of
+the statement that was sent with that `ticket`.
 
 What lies in what (`parent`, `depth`) is found by the nesting of times in each thread, over all its
 chunks: what 1.0 traces say of it is incomplete. Calls that cross are no children of each other. A

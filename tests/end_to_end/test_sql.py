@@ -76,26 +76,30 @@ def test_asking_twice_writes_nothing(module_daemon: Daemon, traces: Path) -> Non
         return {path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in found}
 
     streams = module_daemon.client.sql("SELECT stream_id FROM streams", traces).to_pylist()
-    query = (
-        "SELECT name, count(*) AS n, sum(duration) AS took FROM "
-        f"view_instance('thread_spans', '{streams[0]['stream_id']}') GROUP BY name ORDER BY name"
+    spans = f"view_instance('thread_spans', '{streams[0]['stream_id']}')"
+    queries = (
+        f"SELECT name, count(*) AS n, sum(duration) AS took FROM {spans} GROUP BY name ORDER BY 1",
+        "SELECT func_name, sum(size) AS bytes FROM events GROUP BY func_name ORDER BY 1",
+        "SELECT name, count(*) AS n FROM log_entries GROUP BY name ORDER BY name",
     )
-    first = module_daemon.client.sql(query, traces).to_pylist()
+    first = [module_daemon.client.sql(query, traces).to_pylist() for query in queries]
     written = files()
     assert written
-    assert module_daemon.client.sql(query, traces).to_pylist() == first
+    assert [module_daemon.client.sql(query, traces).to_pylist() for query in queries] == first
     assert files() == written
 
 
 def test_what_a_trace_grew_by_is_in_the_next_answer(module_daemon: Daemon, directory: Path) -> None:
     with traced(directory, seconds=1.0) as program:
         until(lambda: module_daemon.events(directory) > 200, "events of a running program")
-        query = "SELECT sum(nb_calls) AS n FROM blocks"
+        query = "SELECT sum(nb_calls) AS n, (SELECT sum(count) FROM events) AS m FROM blocks"
         (first,) = module_daemon.client.sql(query, directory).to_pylist()
         end_of(program)
     module_daemon.client.sync(directory)
     (last,) = module_daemon.client.sql(query, directory).to_pylist()
     assert 200 < first["n"] < last["n"] == module_daemon.events(directory)
+    assert first["n"] == first["m"]
+    assert last["n"] == last["m"]
 
 
 def test_without_a_root_rows_of_all_roots_have_its_name(

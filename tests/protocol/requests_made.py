@@ -17,6 +17,7 @@ __all__ = ("damaged_frames", "damaged_payloads", "valid_requests")
 _VALUES: dict[str, object] = {
     "directory": b"/nowhere",
     "path": "/nowhere",
+    "ticket": "one",
     "protocols": (1,),
     "client": "fuzz",
     "tier": "{}",

@@ -12,6 +12,7 @@ import pytest
 
 from dftindexd.index.errors import NotWatchedError, QueryError
 from dftindexd.views.problems import Problem, problems_of
+from dftindexd.views.source import Made
 from tests.index.query.event_traces import write_chunks
 from tests.index.trace.parsing import gzip_member, lines_of
 from tests.views.made import MadeRoot, call, lines_in, metadata
@@ -253,6 +254,12 @@ def test_asking_twice_reads_no_trace_and_writes_nothing(root: MadeRoot) -> None:
     root.scanned.clear()
     assert root.ask(query) == first
     assert (root.files(), root.scanned) == (files, [])
+
+
+def test_how_far_the_making_of_a_view_is_is_told_chunk_by_chunk(root: MadeRoot) -> None:
+    root.ask(f"SELECT * FROM view_instance('thread_spans', '{STREAM}')")
+    facts = [Made("facts", done, 3) for done in range(4)]
+    assert root.made == [*facts, *(Made("thread_spans", done, 2) for done in range(3))]
 
 
 def test_a_grown_trace_has_only_its_own_partitions_rebuilt(root: MadeRoot) -> None:
