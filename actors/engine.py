@@ -385,6 +385,10 @@ class Engine:
             await root.handle.reclaim()
         return result
 
+    def slow_workers(self) -> list[str]:
+        """Return for each worker that does not use the kernel, though it is there, why."""
+        return self.pool.without_kernel(self.kernel.ready_at)
+
     def supervisors(self) -> Sequence[Supervisor]:
         """Every supervisor, for status and health."""
         return [
