@@ -118,12 +118,14 @@ class ParsedOutcome(msgspec.Struct, frozen=True, kw_only=True, tag="parsed"):
 class ParseResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of each request of a job, in order, and the rows of all: either in ``rows``, or
     where they are many in SST files of each family. ``staging_error``: why these could not be
-    written; nothing of the job can be committed then, and no trace is to blame."""
+    written; nothing of the job can be committed then, and no trace is to blame.
+    ``without_kernel``: why the worker read by the reference, slower."""
 
     outcomes: tuple[ParsedOutcome | TraceFailure, ...]
     rows: tuple[Row, ...] = ()
     artifacts: dict[str, tuple[str, ...]] = {}
     staging_error: str = ""
+    without_kernel: str = ""
 
 
 class ParseJob(Request[ParseResult], frozen=True, kw_only=True):

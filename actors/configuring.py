@@ -33,9 +33,10 @@ async def configure(
 ) -> None:
     """Have all roots of *engine* follow *defaults* and what *configured* says of them.
 
-    A root whose options change is closed and opened again. One that the configuration names no more
-    is not watched any more, unless somebody asked for it besides. Stores stay. A root that cannot
-    be opened stops no other; it is told by ``failed_roots`` and tried again.
+    A root whose rules, backend or tiers change is closed and opened again. One that the
+    configuration names no more is not watched any more, unless somebody asked for it besides.
+    Stores stay. A root that cannot be opened stops no other; it is told by ``failed_roots`` and
+    tried again.
     """
     dropped = engine.configured.keys() - configured.keys() - engine.settings.keys()
     engine.defaults, engine.configured = defaults, dict(configured)

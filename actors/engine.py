@@ -199,14 +199,15 @@ class Engine:
 
     async def follow_settings(self, path: bytes) -> None:
         """Have the root *path* follow what is said of it now: it is opened if it is not there, and
-        closed and opened again if its options are others. Where that fails it is kept, with its
-        error."""
+        closed and opened again if it cannot take its other options over as it is. Where that fails
+        it is kept, with its error."""
         async with self._roots_lock:
             root = self.roots.get(path)
             if root is None:
                 self.failed_roots.pop(path, None)
                 await self._tolerant(path, self._add_root)
-            elif self._options_of(path) != root.options:
+            elif not root.adopt(self._options_of(path)):
+                _log.info("root_reopened", root=os.fsdecode(path))
                 await self._tolerant(path, self._reopen)
 
     async def drop_root(self, path: bytes) -> None:
@@ -383,6 +384,10 @@ class Engine:
             result = await root.store.ask(Compact(now=now))
             await root.handle.reclaim()
         return result
+
+    def slow_workers(self) -> list[str]:
+        """Return for each worker that does not use the kernel, though it is there, why."""
+        return self.pool.without_kernel(self.kernel.ready_at)
 
     def supervisors(self) -> Sequence[Supervisor]:
         """Every supervisor, for status and health."""

@@ -10,6 +10,7 @@ time, and the machine would never have a kernel. It ends by itself, and one at a
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -40,12 +41,14 @@ class KernelCompiler:
         self.state: KernelState = "compiling"
         self.reason = ""
         """Why it cannot be compiled; the workers then stay slow."""
+        self.ready_at = math.inf
+        """Since when it is there; jobs that begin later are read with it."""
 
     async def run(self) -> None:
         """Have the kernel compiled if need be; return when it is there or cannot be had."""
         try:
             if await anyio.to_thread.run_sync(kernel_cache.is_compiled, os.environ):
-                self.state = "ready"
+                self._be_ready()
                 return
         except CoreError as error:
             self._fail(str(error))
@@ -61,8 +64,11 @@ class KernelCompiler:
             lines = process.stderr.decode(errors="replace").strip().splitlines()
             self._fail(lines[-1] if lines else f"the compiler ended with {process.returncode}")
             return
-        self.state = "ready"
+        self._be_ready()
         _log.info("kernel_compiled")
+
+    def _be_ready(self) -> None:
+        self.state, self.ready_at = "ready", anyio.current_time()
 
     def _fail(self, reason: str) -> None:
         self.state, self.reason = "failed", reason

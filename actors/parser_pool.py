@@ -64,6 +64,8 @@ class ParserWorker(Actor):
         self._decoder = msgspec.msgpack.Decoder(ParseResult)
         self._jobs = 0
         self._traces = 0
+        self.slow = (0.0, "")
+        """When the last job began, and why it was read without the kernel, ``""`` if with it."""
 
     async def initialize(self, context: ActorContext) -> None:
         self._process = self._server.fork()
@@ -98,6 +100,7 @@ class ParserWorker(Actor):
             raise anyio.BrokenResourceError
         if self._pid is None:
             (self._pid,) = HELLO.unpack(await self._receive_exactly(stream, HELLO.size))
+        begun = anyio.current_time()
         data = self._encoder.encode(job)
         await stream.send(FRAME.pack(len(data)))
         await stream.send(data)
@@ -105,6 +108,7 @@ class ParserWorker(Actor):
         result = self._decoder.decode(await self._receive_exactly(stream, size))
         self._jobs += 1
         self._traces += len(job.requests)
+        self.slow = (begun, result.without_kernel)
         return result
 
     async def _receive_exactly(self, stream: anyio.abc.SocketStream, size: int) -> bytes:
@@ -146,6 +150,7 @@ class ParserWorker(Actor):
             "pid": self._pid,
             "jobs": self._jobs,
             "traces": self._traces,
+            "without_kernel": self.slow[1],
         }
 
 
@@ -197,6 +202,12 @@ class ParserPool:
     def job_bytes(self, staging: str) -> int:
         """Return how many bytes of files the jobs in hand for one store have behind them."""
         return sum(worker.job_bytes(staging) for worker in self._workers.values())
+
+    def without_kernel(self, since: float) -> list[str]:
+        """Return why the kernel was not used, of each worker whose last job began after *since* and
+        was read without it."""
+        last = [worker.slow for worker in self._workers.values()]
+        return [reason for begun, reason in last if reason and begun > since]
 
     @property
     def restarts(self) -> int:

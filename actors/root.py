@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.abc
 import anyio.to_thread
+from msgspec.structs import replace
 
 from dftindexd.actors.actor import Quit, Shutdown
 from dftindexd.actors.commands import StoreCopy, Verify
@@ -110,6 +111,25 @@ class Root:
         """Is held by whoever takes in what others read of the root's traces."""
         if options.follow:
             self.supervisors.append(self._watcher_supervisor)
+
+    def adopt(self, options: RootOptions) -> bool:
+        """Follow *options* from now on, if they differ in times and limits alone; return whether
+        they do. Anything else takes another root in place of this one."""
+        if options != replace(
+            self.options,
+            settle_seconds=options.settle_seconds,
+            retention_seconds=options.retention_seconds,
+            store_limit_bytes=options.store_limit_bytes,
+            state_limit_bytes=options.state_limit_bytes,
+            poll_seconds=options.poll_seconds,
+        ):
+            return False
+        self.options = options
+        self.state.settle_seconds = options.settle_seconds
+        self.handle.retention = options.retention_seconds
+        self.handle.limits = _limits(self.store_path, options)
+        self.watch.poll_seconds = options.poll_seconds
+        return True
 
     def _new_state(self, device: int | None) -> RootState:
         options = self.options

@@ -80,7 +80,7 @@ class StoreActor(Actor):
         self._commits = 0
         self._refused = 0
         self._next_vacuum = 0.0
-        self._wake_at = float("inf")
+        self._oldest_garbage = float("inf")
 
     async def _call(self, context: ActorContext, function: Callable[..., T], *args: Any) -> T:
         """Run *function* in the store's thread. One that never comes back, as where a disk does not
@@ -221,7 +221,7 @@ class StoreActor(Actor):
 
     async def tick(self, context: ActorContext) -> None:
         if self._handle.is_parked:
-            if time.time() >= self._wake_at:
+            if time.time() >= self._oldest_garbage + self._handle.retention:
                 await self._wake(context)
             return
         if self._writer.rocks.condemned:  # by a compaction, which this actor does not run
@@ -236,7 +236,7 @@ class StoreActor(Actor):
 
     async def _park(self, context: ActorContext) -> None:
         """Close the store until somebody uses it, or what it dropped is to be deleted."""
-        self._wake_at = self._writer.oldest_garbage + self._handle.retention
+        self._oldest_garbage = self._writer.oldest_garbage
         self._next_vacuum = 0.0
         self._handle.is_parked = True
         await self._close(context)

@@ -98,16 +98,21 @@ def _described(error: Exception) -> str:
 
 
 def has_kernel() -> bool:
-    """Have the kernel loaded, if it is there, and return whether it is.
+    """Have the kernel loaded, if it is there, and return whether it is."""
+    return not _kernel_trouble()
+
+
+def _kernel_trouble() -> str:
+    """Have the kernel loaded, and return why it cannot be, ``""`` where it is.
 
     Compiling it is somebody else's work, and until then the reference reads every line, slower and
     with the same result.
     """
     try:
         kernel_cache.load()
-    except CoreError:
-        return False  # whoever compiles it says why
-    return True
+    except CoreError as error:
+        return str(error)
+    return ""
 
 
 def _receive_exactly(connection: socket.socket, size: int) -> bytes:
@@ -143,7 +148,9 @@ def _serve(connection: socket.socket, meter: JobMeter, background: ThreadPoolExe
     encoder = msgspec.msgpack.Encoder()
 
     def run(job: ParseJob) -> bytes:
-        return encoder.encode(run_job(job, use_kernel=has_kernel(), meter=meter))
+        trouble = _kernel_trouble()
+        result = run_job(job, use_kernel=not trouble, meter=meter)
+        return encoder.encode(msgspec.structs.replace(result, without_kernel=trouble))
 
     connection.sendall(HELLO.pack(os.getpid()))
     while True:

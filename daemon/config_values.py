@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,14 @@ from dftindexd.daemon.amounts import bytes_of, duration_text, seconds_of, size_t
 from dftindexd.daemon.config_keys import Key
 
 __all__ = ("Given", "checked", "suggestion")
+
+_TYPES: Final = {
+    "array": "a list of texts",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+}
 
 
 class Given(NamedTuple):
@@ -34,7 +42,7 @@ def checked(key: Key, given: Given) -> Any:
     try:
         value = msgspec.convert(value, key.type, strict=not given.is_text)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{_wanted(key, error)}, not {given.value!r}") from error
+        raise ValueError(f"{_wanted(key)}, not {given.value!r}") from error
     if value is None:
         return None
     if key.note.kind == "path":
@@ -43,18 +51,30 @@ def checked(key: Key, given: Given) -> Any:
     return key.note.check(value) if key.note.check else value
 
 
-def _wanted(key: Key, error: msgspec.ValidationError) -> str:
+def _wanted(key: Key) -> str:
+    """Return in words what a value of *key* has to be."""
     if key.note.kind == "duration":
         return 'must be a duration such as "500ms", "30s", "12h" or "30d"'
     if key.note.kind == "size":
         return 'must be a size such as "512MiB" or "100GB"'
     if key.note.kind == "path":
         return "must be a path"
-    text = str(error).replace("`", "").split(" - at ")[0]
     schema = msgspec.json.schema(key.type)
-    if "enum" in schema:
-        return f"must be one of {', '.join(map(str, schema['enum']))}"
-    return f"cannot be taken ({text[0].lower()}{text[1:]})"
+    # What need not be set is of one type or null.
+    one = next(each for each in schema.get("anyOf", [schema]) if each.get("type") != "null")
+    if "enum" in one:
+        return f"must be one of {', '.join(map(str, one['enum']))}"
+    return f"must be {_TYPES[one['type']]}{_bounds(one)}"
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    match schema.get("minimum"), schema.get("maximum"):
+        case None, None:
+            return ""
+        case least, None:
+            return f" of at least {least}"
+        case least, most:
+            return f" from {least} to {most}"
 
 
 def _path(text: str) -> str:

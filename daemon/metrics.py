@@ -147,6 +147,9 @@ class _EngineCollector(Collector):
             "dftindexd_queue_depth", "Messages that wait, by kind of actor.", "actor", queues
         )
         yield _gauge("dftindexd_unhealthy_actors", "Actors that hang or were given up.", ill)
+        slow = len(self._engine.slow_workers())
+        text = "Parser workers that read without the compiled kernel, though it is there."
+        yield _gauge("dftindexd_slow_workers", text, slow)
         restarts = self._engine.pool.restarts
         yield CounterMetricFamily(
             "dftindexd_worker_restarts", "Parser workers that died.", value=restarts

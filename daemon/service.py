@@ -242,6 +242,7 @@ class DaemonService:
                 if (reason := root_reason(root))
             ),
             *([f"kernel: {kernel.reason}"] if kernel.reason else ()),
+            *(f"slow worker: {reason}" for reason in sorted(set(engine.slow_workers()))),
             *([f"configuration: {problem}"] if (problem := self._configuration.problem) else ()),
             *(f"failed: {display(path)}: {why}" for path, why in engine.failed_roots.items()),
             *(

@@ -134,6 +134,10 @@ def _read(path: str) -> MachineCode | None:
             digest, data = file.read(_DIGEST_BYTES), file.read()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise KernelCacheError(
+            f"cannot read the compiled code {path}: {error.strerror}", _HINT
+        ) from error
     if hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest() != digest:
         return None
     return msgspec.msgpack.decode(data, type=MachineCode)
@@ -165,8 +169,6 @@ def _usable_directory(environment: Mapping[str, str], uid: int) -> str:
         raise KernelCacheError(
             f"others than user {uid} could write compiled code into {directory}", _HINT
         )
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise KernelCacheError(f"cannot write compiled code into {directory}", _HINT)
     return directory
 
 
@@ -177,13 +179,24 @@ def compile_once(environment: Mapping[str, str], uid: int) -> None:
     where the directory cannot be made or written, or is not that of *uid* alone.
     """
     directory = _usable_directory(environment, uid)
-    lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = _lock(directory)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _read(_path(directory)) is None:
             _write(_path(directory), build())
     finally:
         os.close(lock)
+
+
+def _lock(directory: str) -> int:
+    # access(2) would tell of the real user without its capabilities; opening is what counts.
+    path = os.path.join(directory, "lock")
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KernelCacheError(
+            f"cannot write compiled code into {directory}: {error.strerror}", _HINT
+        ) from error
 
 
 def is_compiled(environment: Mapping[str, str]) -> bool:

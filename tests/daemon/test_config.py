@@ -171,10 +171,29 @@ def test_a_default_file_may_be_missing_and_a_named_one_may_not(tmp_path: Path) -
         ('[store]\nlimit = "0B"\n', "2: store.limit: must be at least 1B, not '0B'"),
         ('[indexing]\npoll_interval = "1ms"\n', "2: indexing.poll_interval: must be at least 100"),
         ('[indexing]\nbackend = "fanotify"\n', "must be one of auto, inotify, poll, not"),
-        ("[indexing]\nbloom_rate = 0.9\n", "2: indexing.bloom_rate: cannot be taken (expected"),
+        (
+            "[indexing]\nbloom_rate = 0.9\n",
+            "2: indexing.bloom_rate: must be a number from 0.0001 to 0.5, not 0.9",
+        ),
         ('[indexing]\narguments = ["a.b"]\n', "2: indexing.arguments: arguments must be names"),
-        ("[store]\nopen_stores = 0\n", "2: store.open_stores: cannot be taken"),
-        ('[store]\nopen_stores = "5"\n', "2: store.open_stores: cannot be taken"),
+        ("[metrics]\nport = 99999\n", "2: metrics.port: must be a whole number from 1 to 65535"),
+        ("[indexing]\narguments = 3\n", "2: indexing.arguments: must be a list of texts, not 3"),
+        (
+            '[[watch]]\npath = "/x"\nbackend = "inotfy"\n',
+            "3: watch[0].backend: must be one of auto, inotify, poll, not 'inotfy'",
+        ),
+        (
+            '[[watch]]\npath = "/x"\nfollow_links = "yes"\n',
+            "3: watch[0].follow_links: must be true or false, not 'yes'",
+        ),
+        (
+            "[store]\nopen_stores = 0\n",
+            "2: store.open_stores: must be a whole number of at least 1, not",
+        ),
+        (
+            '[store]\nopen_stores = "5"\n',
+            "2: store.open_stores: must be a whole number of at least 1, not",
+        ),
         ("[store\n", " not TOML: "),
     ],
 )

@@ -45,9 +45,10 @@ wrong kind; all errors are told at once, with exit code 2.
 value is from, as a file or with `--json` as one document.
 
 `SIGHUP` (`systemctl reload dftindexd`) has the daemon read the file again, but for one that logs
-to a terminal, which ends with it. What is marked *live* is put into force: a root whose options
-change is closed and opened again, and requests that wait for it then are told so. What else has
-changed is named in the log and in `status` (`restart_needed`) and waits for a restart. A file
+to a terminal, which ends with it. What is marked *live* is put into force. A root takes other
+times and limits as it works; one whose patterns, links, backend or tiers change is closed and
+opened again, and requests that wait for it then are told so. What else has changed is named in
+the log and in `status` (`restart_needed`) and waits for a restart. A file
 that is wrong changes nothing: `status` and `ping` are degraded and say why.
 """
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
+from dftindexd.client import connect
 from dftindexd.protocol.errors import InvalidArgumentError
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, run_to_end, running_daemon, until
@@ -86,6 +88,41 @@ def test_a_reload_follows_the_file_and_names_what_waits_for_a_restart(
         _reload(daemon)
         assert _watched(daemon) == {"two", "traces"}
         assert daemon.client.status().restart_needed == ()
+
+
+def test_a_reload_closes_no_store_for_times_and_limits_of_a_root(
+    tmp_path: Path, config: Path
+) -> None:
+    rules = config.read_text().replace('settle = "1s"', 'settle = "10m"')
+    config.write_text(rules)
+    write_trace(tmp_path / "one" / "a.pfw", 10)
+    waits: list[int] = []
+    with running_daemon(tmp_path, "--config", str(config)) as daemon:
+        daemon.client.sync()
+
+        def wait() -> None:
+            with connect(daemon.socket) as client:
+                waits.append(len(client.wait(tmp_path / "one").problems))
+
+        # Whoever waits for a trace to be finished by ten minutes of silence hears of it at once.
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until(lambda: _waiters(daemon) == 1, "somebody who waits")
+        limits = '[store]\nretention = "2s"\nlimit = "1GiB"\nstate_limit = "1GiB"\n'
+        config.write_text(limits + rules.replace('settle = "10m"', 'settle = "100ms"'))
+        _reload(daemon)
+        waiting.join(timeout=60.0)
+        assert waits == [0]
+        assert '"event": "root_reopened"' not in daemon.log.read_text()
+        config.write_text(rules.replace("skipped", "a.pfw"))
+        _reload(daemon)
+        daemon.client.sync()
+        assert daemon.events(tmp_path / "one") == 0
+        assert '"event": "root_reopened"' in daemon.log.read_text()
+
+
+def _waiters(daemon: Daemon) -> int:
+    return sum(int(str(store["waiters"])) for store in daemon.client.debug_dump().stores)
 
 
 def test_a_file_that_is_wrong_changes_nothing_and_is_told(tmp_path: Path, config: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import urllib.error
@@ -17,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dftindexd.daemon.log_flow import BURST
+from dftindexd.index.trace import kernel_cache
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, running_daemon, until
 from tests.house.checkout import ROOT
@@ -75,6 +77,7 @@ def test_the_metrics_tell_what_the_daemon_did(served: tuple[Daemon, int, Path]) 
     assert found["dftindexd_request_seconds_count{request=aggregation}"] >= 1
     assert found["dftindexd_last_commit_timestamp_seconds"] > 1e9
     assert found["process_open_fds"] > 0
+    assert found["dftindexd_slow_workers"] == 0
     for part in ("rows", "unflushed"):
         assert found[f"dftindexd_memory_bytes{{part={part}}}"] > 0, part
     for part in ("answers", "blocks"):
@@ -175,3 +178,24 @@ def test_what_a_client_repeats_is_logged_at_a_bounded_rate_and_counted(
 
 
 KEY = "dftindexd_request_errors_total{code=not-found}{request=aggregation}"
+
+
+def test_workers_that_cannot_use_the_kernel_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel was compiled; then others could write where it lies, so that nobody takes it."""
+    cache = tmp_path / "cache"
+    shutil.copytree(kernel_cache.cache_root(os.environ), cache)
+    for folder in cache.iterdir():
+        folder.chmod(0o770)
+    monkeypatch.setenv("CACHE_DIRECTORY", str(cache))
+    with running_daemon(tmp_path) as daemon:
+        write_trace(daemon.traces / "t.pfw", 10)
+        daemon.client.sync()
+        assert daemon.events() == 10
+        status = daemon.client.status()
+        assert status.kernel == "ready"
+        (reason,) = status.degraded
+        assert reason.startswith("slow worker: others than user")
+        assert samples(daemon.client.metrics())["dftindexd_slow_workers"] >= 1
+        assert daemon.run("ping").returncode == 4

@@ -108,17 +108,14 @@ def test_a_command_is_written_as_systemd_reads_it(
 
 @pytest.fixture
 def node() -> Iterator[Path]:
-    """A folder with traces of a user, and the directories of a daemon of another.
-
-    Anybody may search the folder, as those that systemd makes: access(2) knows no capabilities.
-    """
+    """A folder with traces of a user, and the directories of a daemon of another, which passes
+    through the folder by its capability alone."""
     if os.getuid() != 0:
         pytest.skip("only root can take on a unit's restrictions")
     for tool in ("unshare", "setpriv", "systemd-analyze"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not here: install the packages util-linux and systemd")
     with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
         _furnish(Path(folder))
         yield Path(folder)
 
