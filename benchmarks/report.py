@@ -29,6 +29,7 @@ BENCHMARKS = {
     "loop_lag": ("loop_lag",),
     "visible": ("visible",),
     "burst": ("burst",),
+    "publish": ("publish",),
 }
 PAGE = REPOSITORY / "docs" / "performance.md"
 
