@@ -160,7 +160,9 @@ def test_a_published_store_gives_row_for_row_what_an_index_of_its_own_gives(
         assert published["ready"] == sorted(path.name for path in folder.glob("*.pfw*"))
 
 
-def _tool(reference: Path, tool: tuple[str, ...], traces: Path, index: Path) -> tuple[list[str], str]:
+def _tool(
+    reference: Path, tool: tuple[str, ...], traces: Path, index: Path
+) -> tuple[list[str], str]:
     program = str(reference.parent / tool[0])
     command = [program, "-d", str(traces), "--index-dir", str(index), *tool[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
