@@ -64,10 +64,12 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class RootSettings(WatchSettings, frozen=True, kw_only=True):
-    """How the configuration has one root watched; ``None`` is as for others."""
+    """How the configuration has one root watched; ``None`` is as for others. *publish*: its index
+    is published for other tools whenever it is quiet."""
 
     settle_seconds: float | None = None
     tiers: TierConfig | None = None
+    publish: bool = False
 
     def applied(self, defaults: RootOptions) -> RootOptions:
         """Return the options of a root that is watched so, where others have *defaults*."""

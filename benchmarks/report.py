@@ -32,6 +32,7 @@ BENCHMARKS = {
     "burst": ("burst",),
     "sql_spans": ("sql_spans",),
     "questions": ("questions",),
+    "publish": ("publish",),
 }
 PAGE = REPOSITORY / "docs" / "performance.md"
 

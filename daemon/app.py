@@ -19,6 +19,7 @@ from dftindexd import __version__
 from dftindexd.actors.engine import Engine, open_engine
 from dftindexd.actors.engine_options import EngineOptions
 from dftindexd.actors.supervisor import Health
+from dftindexd.daemon.auto_publish import AutoPublisher
 from dftindexd.daemon.listening import inherited_listener
 from dftindexd.daemon.loop_lag import LoopLag
 from dftindexd.daemon.manager import ask_for_time, feed_watchdog, tell_reloading, tell_status
@@ -130,6 +131,7 @@ class _Life:
         service.count_clients(server.clients)
         tasks.start_soon(run_outlets, self._options.metrics, service.metrics.text)
         await tasks.start(server.serve)
+        tasks.start_soon(AutoPublisher(engine, self._options.socket).run)
         if not sys.stderr.isatty():  # there SIGHUP is the end of the terminal, and thus ours
             await tasks.start(_reload_on_signal, self._configuration, engine)
         notify("READY=1")

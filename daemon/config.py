@@ -372,6 +372,13 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
             least=1e-6,
         ),
     ] = None
+    publish: Annotated[
+        bool,
+        _key(
+            "Publish the index of its directories for other tools whenever they are quiet.",
+            live=True,
+        ),
+    ] = False
 
 
 class Config(_Section, frozen=True, kw_only=True):

@@ -121,6 +121,7 @@ def _settings(root: WatchConfig, config: Config) -> RootSettings:
         ),
         settle_seconds=None if root.settle is None else seconds_of(root.settle),
         tiers=tiers,
+        publish=root.publish,
     )
 
 

@@ -60,7 +60,8 @@ class TraceSummary(msgspec.Struct):
 class _Trace(msgspec.Struct, frozen=True):
     file: bytes  # the file's number as it begins keys
     stats: ChunkStats
-    spread: Distributions
+    by_name: dict[str, Totals]  # durations alone
+    threads: dict[tuple[int, int], int]
     contents: Contents
     summary: TraceSummary
 
@@ -73,8 +74,9 @@ def trace_rows(
     stats = merge_chunk_stats([one for value in values for one in decode_chunk_stats(value)])
     details = [one for value in values for one in decode_chunk_details(value)]
     spread = merge_distributions(one.distributions for one in details)
-    summary = _summary_of(stats, spread, contents)
-    trace = _Trace(u32(file_id), stats, spread, contents, summary)
+    by_name = _by_name(spread)
+    summary = _summary_of(stats, spread, by_name, contents)
+    trace = _Trace(u32(file_id), stats, by_name, spread.threads, contents, summary)
     sizes = u64(_CHECKPOINT_BYTES) + u64(contents.newlines) + u64(contents.text_bytes)
     rows = [(to.METADATA, trace.file, sizes)]
     if contents.kinds or contents.metadata:
@@ -83,25 +85,18 @@ def trace_rows(
     return summary, rows
 
 
-def _summary_of(stats: ChunkStats, spread: Distributions, contents: Contents) -> TraceSummary:
-    """Return what is in a trace, of its statistics and contents."""
+def _summary_of(
+    stats: ChunkStats, spread: Distributions, by_name: dict[str, Totals], contents: Contents
+) -> TraceSummary:
     cats: _Counts = {}
     names: _Counts = {}
     for kind in contents.kinds:
         add_counts(cats, {kind.cat: kind.count})
         add_counts(names, {kind.name: kind.count})
-    totals = Totals(
-        events=stats.records,
-        min_ts=stats.min_ts,
-        max_te=stats.max_te or 0,
-        dur_sum=spread.total(),
-        dur_min=stats.min_dur,
-        dur_max=stats.max_dur or 0,
-        squares=spread.squares(),
-        sketch=spread.sketch(),
-        bits=spread.log2_histogram(),
-        times=spread.times,
-    )
+    totals = merged_totals(list(by_name.values()))
+    totals.events, totals.times = stats.records, spread.times
+    totals.min_ts, totals.max_te = stats.min_ts, stats.max_te or 0
+    totals.dur_min, totals.dur_max = stats.min_dur, stats.max_dur or 0
     threads = {f"{pid}:{tid}": count for (pid, tid), count in spread.threads.items()}
     return TraceSummary(totals, cats, names, threads, contents.newlines, contents.text_bytes)
 
@@ -134,7 +129,7 @@ def _dimension_rows(trace: _Trace) -> Iterable[PublishedRow]:
 def _dimension_counts(trace: _Trace) -> dict[str, _Counts]:
     pids: _Counts = {}
     tids: _Counts = {}
-    for (pid, tid), count in trace.spread.threads.items():
+    for (pid, tid), count in trace.threads.items():
         add_counts(pids, {str(pid): count})
         add_counts(tids, {str(tid): count})
     summary = trace.summary
@@ -177,7 +172,7 @@ def _chunk_key(trace: _Trace) -> bytes:
 def _statistics_rows(trace: _Trace) -> Iterable[PublishedRow]:
     summary, totals = trace.summary, trace.summary.totals
     head, times = totals.head(), blob(times_blob(totals.times))
-    yield to.CHUNK_STATS, _chunk_key(trace), head + _by_name(trace) + times
+    yield to.CHUNK_STATS, _chunk_key(trace), head + _named_statistics(trace) + times
     yield to.FILE_SCALAR_STATS, trace.file, head + u64(1) + times
     yield to.FILE_CAT_COUNTS, trace.file, _counts(summary.cats)
     yield to.FILE_PID_TID_COUNTS, trace.file, _counts(summary.threads)
@@ -186,9 +181,9 @@ def _statistics_rows(trace: _Trace) -> Iterable[PublishedRow]:
     yield to.FILE_NAME_COUNTS, trace.file, value
 
 
-def _by_name(trace: _Trace) -> bytes:
+def _named_statistics(trace: _Trace) -> bytes:
     """Return the statistics of the durations of each name, and the first category it has."""
-    spread = _by_names(trace.spread)
+    spread = trace.by_name
     bounds: dict[str, tuple[str, int, int]] = {}
     for kind in trace.contents.kinds:
         cat, least, most = bounds.get(kind.name, (kind.cat, kind.dur_min, kind.dur_max))
@@ -210,12 +205,15 @@ def _by_name(trace: _Trace) -> bytes:
     )
 
 
-def _by_names(spread: Distributions) -> dict[str, Totals]:
+def _by_name(spread: Distributions) -> dict[str, Totals]:
+    """Return the statistics of the durations of each name."""
     found: dict[str, Totals] = {}
     for (name, place, bits), (count, total, squares) in spread.durations.items():
-        one = found.setdefault(name, Totals())
-        add_counts(one.sketch, {place: count})
-        add_counts(one.bits, {bits: count})
+        one = found.get(name)
+        if one is None:
+            one = found[name] = Totals()
+        one.sketch[place] = one.sketch.get(place, 0) + count
+        one.bits[bits] = one.bits.get(bits, 0) + count
         one.dur_sum += total
         one.squares += squares
     return found
@@ -239,7 +237,7 @@ def _manifest_rows(trace: _Trace) -> Iterable[PublishedRow]:
         yield to.MANIFEST, place, u64(kind.count) + blob(kind.numbers)
     for name, numbers in trace.contents.metadata.items():
         yield to.MANIFEST, b"M|" + key + name.encode(), blob(numbers)
-    pids = sorted({pid for pid, _ in trace.spread.threads})
+    pids = sorted({pid for pid, _ in trace.threads})
     value = varint(len(pids)) + b"".join(map(varint, pids))
     yield to.MANIFEST, b"P|" + trace.file, value
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from dftindexd.client import connect
 from dftindexd.compat.published_place import MARKER
 from dftindexd.compat.published_traces import indexed_traces
+from dftindexd.daemon.auto_publish import Quiet, quiet_directories
+from dftindexd.index.model import Ending, FileStamp, TierConfig, TraceRecord
 from tests.end_to_end.identities import Person, being
 from tests.end_to_end.made_traces import write_trace
-from tests.end_to_end.running import Daemon, command, running_daemon
+from tests.end_to_end.running import Daemon, command, running_daemon, until
 
 
 def _write(directory: Path, *counts: int) -> None:
@@ -142,3 +145,39 @@ def test_a_guest_gets_the_rows_of_those_traces_alone_that_they_may_read() -> Non
                 assert [trace.name for trace in indexed.traces] == [b"t0.pfw.gz"]
             indexed = indexed_traces(daemon.client, str(daemon.traces))
             assert [trace.name for trace in indexed.traces] == [b"t0.pfw.gz", b"t1.pfw.gz"]
+
+
+def test_a_root_is_published_by_itself_whenever_it_is_quiet(tmp_path: Path) -> None:
+    own, config = tmp_path / "own", tmp_path / "config.toml"
+    run = own / "run"
+    run.mkdir(parents=True)
+    config.write_text(f'[[watch]]\npath = "{own}"\npublish = true\n')
+    marker = run / ".dftindex" / MARKER
+
+    def is_published(generation: int) -> bool:
+        return marker.exists() and _marker(marker.parent)["generation"] >= generation
+
+    with running_daemon(tmp_path, "--settle", "1", "--config", str(config)) as daemon:
+        for count in (2, 3):
+            _write(run, count)
+            generation = daemon.client.wait(own).generation
+            until(partial(is_published, generation), "a published store")
+        assert not list(daemon.traces.iterdir())
+
+
+def test_a_directory_is_quiet_when_all_its_traces_are_finished() -> None:
+    def record(path: bytes, generation: int, ending: Ending | None) -> TraceRecord:
+        return TraceRecord(
+            file_id=1,
+            path=path,
+            version=1,
+            generation=generation,
+            stamp=FileStamp(1, 1, 1, 1),
+            tiers=TierConfig(),
+            ending=ending,
+        )
+
+    finished = [record(b"a/1", 4, "end"), record(b"a/2", 7, "silence"), record(b"3", 5, "cut")]
+    growing = [record(b"b/1", 8, "end"), record(b"b/2", 9, None)]
+    found = quiet_directories([*finished, *growing])
+    assert found == {b"a": Quiet(2, 7), b"": Quiet(1, 5)}
