@@ -37,8 +37,7 @@ class Costs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """A build: *files* of *text_bytes* and *events* each, by *workers* of so many *threads* that
-    run at once. A worker leaves *ssts* files for each thread, and moves them if they are *staged*
-    apart."""
+    run at once. A worker leaves *ssts* files, and moves them if they are *staged* apart."""
 
     files: int
     text_bytes: float
@@ -71,10 +70,10 @@ def predict(costs: Costs, load: Load) -> Parts:
     """Return what *load* takes with *costs*."""
     readers = min(load.workers * load.threads, load.files)
     files = load.files / readers
-    ssts = readers * load.ssts
+    ssts = min(load.workers, load.files) * load.ssts
     left = load.files * load.events * costs.artifact_bytes
     a_file = costs.read_file + costs.read_byte * load.text_bytes
-    a_worker = load.threads * load.ssts * costs.move_file + left / load.workers * costs.move_byte
+    a_worker = load.ssts * costs.move_file + left / load.workers * costs.move_byte
     return Parts(
         look=load.files * (costs.scan_file + costs.register_file),
         plan=load.files * costs.plan_file + load.workers * costs.task,
