@@ -17,8 +17,12 @@ __all__ = ("Costs", "Load", "Parts", "fitted", "predict")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Seconds a thing, but for ``artifact_bytes``: bytes of SST files an event."""
+    """Seconds a thing, but for ``artifact_bytes``: bytes of SST files an event. ``start`` is what a
+    build costs whatever it is of, ``slower`` how many times as long reading takes in whole builds as
+    alone."""
 
+    start: float
+    slower: float
     scan_file: float
     register_file: float
     plan_file: float
@@ -52,6 +56,7 @@ class Load:
 class Parts:
     """Seconds of each part of a build, and how much the workers leave."""
 
+    start: float
     look: float
     plan: float
     build: float
@@ -63,7 +68,7 @@ class Parts:
     @property
     def total(self) -> float:
         """Seconds of all of it."""
-        return self.look + self.plan + self.build + self.move + self.ingest
+        return self.start + self.look + self.plan + self.build + self.move + self.ingest
 
 
 def predict(costs: Costs, load: Load) -> Parts:
@@ -75,9 +80,10 @@ def predict(costs: Costs, load: Load) -> Parts:
     a_file = costs.read_file + costs.read_byte * load.text_bytes
     a_worker = load.ssts * costs.move_file + left / load.workers * costs.move_byte
     return Parts(
+        start=costs.start,
         look=load.files * (costs.scan_file + costs.register_file),
         plan=load.files * costs.plan_file + load.workers * costs.task,
-        build=files * a_file + costs.flush,
+        build=(files * a_file + costs.flush) * costs.slower,
         move=a_worker if load.staged else 0.0,
         ingest=costs.ingest + ssts * costs.ingest_sst + left * costs.ingest_byte,
         ssts=ssts,
