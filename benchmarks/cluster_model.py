@@ -17,8 +17,12 @@ __all__ = ("Costs", "Load", "Parts", "fitted", "predict")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Seconds a thing, but for ``artifact_bytes``: bytes of SST files an event."""
+    """Seconds a thing, but for ``artifact_bytes``: bytes of SST files an event. ``start`` is what a
+    build costs whatever it is of, ``slower`` how many times as long reading takes in whole builds as
+    alone."""
 
+    start: float
+    slower: float
     scan_file: float
     register_file: float
     plan_file: float
@@ -37,8 +41,7 @@ class Costs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """A build: *files* of *text_bytes* and *events* each, by *workers* of so many *threads* that
-    run at once. A worker leaves *ssts* files for each thread, and moves them if they are *staged*
-    apart."""
+    run at once. A worker leaves *ssts* files, and moves them if they are *staged* apart."""
 
     files: int
     text_bytes: float
@@ -53,6 +56,7 @@ class Load:
 class Parts:
     """Seconds of each part of a build, and how much the workers leave."""
 
+    start: float
     look: float
     plan: float
     build: float
@@ -64,21 +68,22 @@ class Parts:
     @property
     def total(self) -> float:
         """Seconds of all of it."""
-        return self.look + self.plan + self.build + self.move + self.ingest
+        return self.start + self.look + self.plan + self.build + self.move + self.ingest
 
 
 def predict(costs: Costs, load: Load) -> Parts:
     """Return what *load* takes with *costs*."""
     readers = min(load.workers * load.threads, load.files)
     files = load.files / readers
-    ssts = readers * load.ssts
+    ssts = min(load.workers, load.files) * load.ssts
     left = load.files * load.events * costs.artifact_bytes
     a_file = costs.read_file + costs.read_byte * load.text_bytes
-    a_worker = load.threads * load.ssts * costs.move_file + left / load.workers * costs.move_byte
+    a_worker = load.ssts * costs.move_file + left / load.workers * costs.move_byte
     return Parts(
+        start=costs.start,
         look=load.files * (costs.scan_file + costs.register_file),
         plan=load.files * costs.plan_file + load.workers * costs.task,
-        build=files * a_file + costs.flush,
+        build=(files * a_file + costs.flush) * costs.slower,
         move=a_worker if load.staged else 0.0,
         ingest=costs.ingest + ssts * costs.ingest_sst + left * costs.ingest_byte,
         ssts=ssts,

@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.cluster_scaling [--workers 1,2,4,8]`` measures each part alone on traces that
 it makes, fits the model of ``benchmarks/cluster_model.py`` to them, then has LocalClusters of
-so many workers index a run and sets that beside what the model says, and prints what it says of 1,
-100 and 10,000 nodes. Times are the best of three; the machine's processors bound what runs at once.
+so many workers index a run, fits what a build and a worker cost besides, and prints what all that
+says of 1, 100 and 10,000 nodes. What only computes is measured in processor time, what waits for a
+disk or for others in seconds, the best of several each.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +30,11 @@ from dftindexd.cluster.planning import plan_work_units
 from dftindexd.cluster.store import IndexStore
 from dftindexd.cluster.traces import traces_in
 from dftindexd.compat.dask import DFTracerUtilsDaskWorkerPlugin, distributed_index
+from dftindexd.index.artifacts.files import digest_of, take_copy
 from dftindexd.index.model import TierConfig
+from dftindexd.index.store.layout import MANIFEST
+from dftindexd.index.store.rocks import RocksStore
+from dftindexd.index.store.sst import write_ssts
 
 _LINE = (
     '{{"id":{id},"name":"{name}","cat":"POSIX","pid":{pid},"tid":{pid},"ts":{ts},"dur":{dur},'
@@ -38,12 +44,14 @@ _NAMES = ("read", "write", "open64", "close", "lseek64", "fstat", "stat", "mkdir
 _MEMBER_EVENTS = 5_000
 _TIERS = TierConfig().normal()
 _REPEATS = 3
+_BUILDS = 5
+_TASKS = 64
 _PLANNED_FILES = 100_000
 _LOOKED_FILES = 2_000
 #: (traces, events of each): what is built and ingested, in one batch and in several.
 _SETS = ((4, 1_000), (60, 1_000), (4, 40_000), (8, 80_000))
 #: What whole builds index: traces, and events of each.
-_RUN = (32, 40_000)
+_RUN = (32, 80_000)
 #: A node of the extrapolation: ranks, each with a trace; threads that read.
 _RANKS = 32
 _THREADS = 32
@@ -86,13 +94,13 @@ def make_traces(folder: Path, number: int, events: int) -> Made:
     return Made(sorted(map(str, folder.iterdir())), size, number * events)
 
 
-def best(call: Callable[[], object]) -> float:
-    """Return the fewest seconds of some calls."""
+def best(call: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    """Return the fewest seconds of some calls, of processor time unless told."""
     found = []
     for _ in range(_REPEATS):
-        begun = time.perf_counter()
+        begun = clock()
         call()
-        found.append(time.perf_counter() - begun)
+        found.append(clock() - begun)
     return min(found)
 
 
@@ -191,6 +199,7 @@ def measure_moves(folder: Path) -> dict[str, float]:
 def measure_ingests(folder: Path) -> dict[str, float]:
     """Return what taking in costs, by files and their bytes."""
     samples = []
+    a_byte = measure_bytes(folder)
     for number, events in _SETS:
         source = folder / f"set-{number}-{events}"
         made = Made(sorted(map(str, source.iterdir())), 0, 0)
@@ -203,36 +212,48 @@ def measure_ingests(folder: Path) -> dict[str, float]:
                 for one in built.artifacts:
                     registry.append(one)
                 paths = files_of(built)
-                counted = {
-                    "ingest": 1.0,
-                    "sst": float(len(paths)),
-                    "byte": float(bytes_of(paths)),
-                }
+                size = bytes_of(paths)
                 store = IndexStore(str(folder / f"store-{name}"), os.fsencode(source))
                 begun = time.perf_counter()
                 store.ingest(registry)
-                taken.append(time.perf_counter() - begun)
-            samples.append((counted, min(taken)))
-    costs = fitted(samples, ("ingest", "sst", "byte"))
-    return {
-        "ingest": costs["ingest"],
-        "ingest_sst": costs["sst"],
-        "ingest_byte": costs["byte"],
-    }
+                taken.append(time.perf_counter() - begun - size * a_byte)
+            samples.append(({"ingest": 1.0, "sst": float(len(paths))}, min(taken)))
+    costs = fitted(samples, ("ingest", "sst"))
+    return {"ingest": costs["ingest"], "ingest_sst": costs["sst"], "ingest_byte": a_byte}
+
+
+def measure_bytes(folder: Path) -> float:
+    """Return what a byte of a large file costs that is taken in."""
+    place = folder / "large"
+    (place / "staging").mkdir(parents=True)
+    random_bytes = random.Random(1).randbytes
+    rows = [(MANIFEST, number.to_bytes(8, "big"), random_bytes(1 << 15)) for number in range(2048)]
+    path = write_ssts(rows, str(place), "large")[MANIFEST]
+    size, digest = os.path.getsize(path), digest_of(path)
+    store = RocksStore(str(place / "store"))
+    begun = time.perf_counter()
+    target = str(place / "staging" / "large.sst")
+    take_copy(path, target, size=size, digest=digest)
+    store.ingest({MANIFEST: [target]})
+    taken = time.perf_counter() - begun
+    store.close()
+    return taken / size
 
 
 def index_with(folder: Path, workers: int) -> tuple[float, float]:
-    """Return the seconds of a whole build by so many workers, and of an empty task on each."""
+    """Return the seconds of a whole build by so many workers, and of a task that does nothing."""
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         client.register_plugin(DFTracerUtilsDaskWorkerPlugin())
-        client.run(os.getpid)
-        names = list(map(str, range(workers)))
-        task = best(lambda: client.gather(client.map(os.path.basename, names, pure=False)))
+        names = [str(number) for number in range(_TASKS)]
+        task = best(
+            lambda: client.gather(client.map(os.path.basename, names, pure=False)),
+            time.perf_counter,
+        )
         found = []
-        for repeat in range(_REPEATS):
+        for repeat in range(_BUILDS):
             begun = time.perf_counter()
             result = distributed_index(
                 str(folder / "run"),
@@ -244,19 +265,30 @@ def index_with(folder: Path, workers: int) -> tuple[float, float]:
             found.append(time.perf_counter() - begun)
             if result["failed"]:
                 raise RuntimeError(f"not indexed: {result['failed']}")
-    return min(found), task / workers
+    return min(found), task / _TASKS
+
+
+def fit_whole(measured: Mapping[int, float], cores: int) -> dict[str, float]:
+    """Return what builds by so many workers cost together, what each worker adds, and what is
+    shared between those that run at once."""
+    samples = [
+        ({"start": 1.0, "worker": float(number), "shared": 1 / min(number, cores)}, seconds)
+        for number, seconds in measured.items()
+    ]
+    return fitted(samples, ("start", "worker", "shared"))
 
 
 def print_costs(costs: Costs) -> None:
     """Print what each part costs."""
     print("| part | costs |\n|---|---|")
     rows = (
+        ("a build, whatever it is of", f"{costs.start * 1e3:.0f} ms"),
         ("look for a trace", f"{costs.scan_file * 1e6:.0f} µs"),
         ("register a trace, and see whether it is there", f"{costs.register_file * 1e6:.0f} µs"),
         ("plan a trace", f"{costs.plan_file * 1e6:.0f} µs"),
         ("a task of Dask", f"{costs.task * 1e3:.1f} ms"),
         ("read a trace, whatever its size", f"{costs.read_file * 1e3:.1f} ms"),
-        ("read text, one thread", f"{1e-6 / costs.read_byte:.0f} MB/s"),
+        ("read text, one thread alone", f"{1e-6 / costs.read_byte:.0f} MB/s"),
         ("write a batch", f"{costs.flush * 1e3:.0f} ms"),
         ("move a file", f"{costs.move_file * 1e3:.2f} ms"),
         ("move bytes", f"{1e-6 / costs.move_byte:.0f} MB/s" if costs.move_byte else "-"),
@@ -284,7 +316,14 @@ def print_nodes(costs: Costs) -> None:
             staged=True,
         )
         parts = predict(costs, load)
-        times = (parts.look, parts.plan, parts.build, parts.move, parts.ingest, parts.total)
+        times = (
+            parts.start + parts.look,
+            parts.plan,
+            parts.build,
+            parts.move,
+            parts.ingest,
+            parts.total,
+        )
         told = " | ".join(f"{one:,.1f} s" for one in times)
         print(
             f"| {nodes:,} | {load.files:,} | {told} | {parts.ssts:,} "
@@ -307,20 +346,31 @@ def main() -> None:
             | measure_ingests(folder)
         )
         run = make_traces(folder / "run", *_RUN)
-        measured = {number: index_with(folder, number) for number in workers}
-        task = max(one for _, one in measured.values())
-        costs = Costs(task=task, **parts)
+        builds = {number: index_with(folder, number) for number in workers}
+        measured = {number: seconds for number, (seconds, _) in builds.items()}
+        whole = fit_whole(measured, cores)
+        load = Load(
+            files=len(run.paths),
+            text_bytes=run.text_bytes / len(run.paths),
+            events=run.events / len(run.paths),
+            workers=1,
+            threads=1,
+        )
+        task = min(one for _, one in builds.values())
+        alone = Costs(start=whole["start"], task=task, slower=1.0, **parts)
+        own = predict(alone, load)
+        costs = replace(alone, slower=max(whole["shared"] / own.build, 1.0))
         print_costs(costs)
-        print(f"\n| workers, on {cores} processors | measured | the model |\n|---|---|---|")
-        for number, (seconds, _) in measured.items():
-            load = Load(
-                files=len(run.paths),
-                text_bytes=run.text_bytes / len(run.paths),
-                events=run.events / len(run.paths),
-                workers=min(number, cores),
-                threads=1,
-            )
-            print(f"| {number} | {seconds:.2f} s | {predict(costs, load).total:.2f} s |")
+        print(
+            f"\n{run.text_bytes / 1e6:.0f} MB of text, of which one worker reads all: "
+            f"{whole['shared']:.2f} s by these builds, {own.build:.2f} s by its parts, "
+            f"{costs.slower:.1f} times as much.\n"
+            f"Each worker adds {whole['worker'] * 1e3:.0f} ms here.\n"
+        )
+        print(f"| workers, on {cores} processors | measured | the model |\n|---|---|---|")
+        for number, seconds in measured.items():
+            model = whole["start"] + whole["worker"] * number + whole["shared"] / min(number, cores)
+            print(f"| {number} | {seconds:.2f} s | {model:.2f} s |")
         print()
         print_nodes(costs)
 

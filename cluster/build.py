@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final, NamedTuple
 
 import msgspec
@@ -27,7 +27,7 @@ from dftindexd.index.artifacts.batch import (
 from dftindexd.index.artifacts.files import digest_of, protect
 from dftindexd.index.errors import StoreReadOnlyError
 from dftindexd.index.failpoints import failpoint
-from dftindexd.index.model import ParseRequest, TierConfig
+from dftindexd.index.model import ParseRequest, Row, TierConfig
 from dftindexd.index.store.sst import SstSink, remove_ssts
 
 __all__ = ("BatchOrder", "Built", "Unit", "build_batch", "set_threads", "worker_threads")
@@ -67,7 +67,8 @@ class BatchOrder(msgspec.Struct, frozen=True, kw_only=True):
     :param units: in any order.
     :param staging: where it leaves files whose names begin with *name*.
     :param parallelism: how many traces are read at once, 0 for as many as :func:`set_threads` said.
-    :param flush_every: how many units share files, 0 for no limit.
+    :param flush_every: how many units share files, 0 for no limit: what all threads hold at the end
+        then shares files, since each costs whoever takes it in as much as some traces.
     :param forced: what it finds replaces what shows the same state of a trace.
     """
 
@@ -106,17 +107,48 @@ def build_batch(order: BatchOrder, note: Callable[[int], None] | None = None) ->
     except OSError as error:
         raise _unwritable(order.staging, error) from error
     threads = min(order.parallelism or worker_threads(), len(order.units))
-    shares = _shares(order, threads)
+    dealt = _shares(order, threads)
     with readers(threads) as read, ThreadPoolExecutor(threads, "dftindexd-build") as pool:
-        built = list(pool.map(lambda share: _build(order, share, read, note), shares))
+        if order.flush_every:
+            shares = [_Share(order, units, first_segment_id(), read, note) for units in dealt]
+            built = list(pool.map(lambda share: _written(order, [share.read()]), shares))
+        else:
+            built = [_written(order, _all_read(pool, _shares_of_one(order, dealt, read, note)))]
     return Built(
         [artifacts for one in built for artifacts in one.artifacts],
         tuple(failure for one in built for failure in one.failures),
     )
 
 
+def _shares_of_one(
+    order: BatchOrder,
+    dealt: Sequence[Sequence[Unit]],
+    read: Read,
+    note: Callable[[int], None] | None,
+) -> list[_Share]:
+    """Return shares that become one batch: the ids of each follow those of the one before."""
+    next_id = first_segment_id()
+    shares = []
+    for units in dealt:
+        shares.append(_Share(order, units, next_id, read, note))
+        next_id += sum(2 * segments_of(unit.size) for unit in units)
+    return shares
+
+
+def _all_read(pool: ThreadPoolExecutor, shares: Sequence[_Share]) -> list[_Share]:
+    """Have *shares* read, each by a thread; nothing of any is left where one fails."""
+    done = [pool.submit(share.read) for share in shares]
+    try:
+        return [one.result() for one in done]
+    except BaseException:
+        wait(done)
+        for share in shares:
+            share.discard()
+        raise
+
+
 def _shares(order: BatchOrder, threads: int) -> list[list[Unit]]:
-    """Deal the units to threads, each thread's in so many as share files."""
+    """Deal the units to threads, each thread's in so many as share files at most."""
     entries = [(str(number), unit.size) for number, unit in enumerate(order.units)]
     dealt = plan_lpt_partition(entries, threads)
     shares = [[order.units[int(number)] for number, _ in share] for share in dealt]
@@ -124,45 +156,102 @@ def _shares(order: BatchOrder, threads: int) -> list[list[Unit]]:
     return [share[first : first + step] for share in shares for first in range(0, len(share), step)]
 
 
-def _build(
-    order: BatchOrder, units: Sequence[Unit], read: Read, note: Callable[[int], None] | None
-) -> Built:
-    stem = f"{order.name}-{secrets.token_hex(_STEM_BYTES)}"
+class _Share:
+    """What one thread reads, and what it found: rows that are few are held, others in files."""
+
+    def __init__(
+        self,
+        order: BatchOrder,
+        units: Sequence[Unit],
+        first_id: int,
+        read: Read,
+        note: Callable[[int], None] | None,
+    ) -> None:
+        self._order = order
+        self._units = units
+        self._requests = _requests(order, units, first_id)
+        self._read = read
+        self._note = note
+        self._stem = _new_stem(order)
+        self._sink = SstSink(order.staging, self._stem)
+        self._files: list[dict[str, str]] = []
+        self.parts: list[Part] = []
+        self.failures: list[PartFailure] = []
+
+    @property
+    def files(self) -> list[dict[str, str]]:
+        """The files by their families."""
+        return [*self._files, *self._sink.files]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows that are in no file."""
+        return self._sink.rows
+
+    def read(self) -> _Share:
+        """Read all units; nothing is left where that fails."""
+        try:
+            for number, some in enumerate(_jobs(self._units)):
+                self._read_job(number, some)
+        except BaseException:
+            self.discard()
+            raise
+        return self
+
+    def _read_job(self, number: int, units: Sequence[Unit]) -> None:
+        for unit in units:
+            failpoint("cluster:build:unit", os.fsencode(unit.path))
+        asked = tuple(next(self._requests) for _ in units)
+        staging, stem = self._order.staging, f"{self._stem}-{number}"
+        job = ParseJob(requests=asked, staging=staging, stem=stem, urgent=True)
+        result = _staged(self._read(job))
+        self._files += _one_by_one(result.artifacts)
+        self._sink.begin_trace()
+        self._sink.take(list(result.rows))
+        for unit, request, outcome in zip(units, asked, result.outcomes, strict=True):
+            part = _part(request, outcome)
+            if isinstance(part, PartFailure):
+                self.failures.append(part)
+            else:
+                self.parts.append(part)
+            if self._note is not None:
+                self._note(unit.size)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self._sink.discard()
+        remove_ssts(self._order.staging, self._stem)
+
+
+def _written(order: BatchOrder, shares: Sequence[_Share]) -> Built:
+    """Have what *shares* found as one batch, all rows in files."""
+    stem = _new_stem(order)
     sink = SstSink(order.staging, stem)
-    files: list[dict[str, str]] = []
-    parts: list[Part] = []
-    failures: list[PartFailure] = []
-    requests = _requests(order, units)
     try:
-        for number, some in enumerate(_jobs(units)):
-            for unit in some:
-                failpoint("cluster:build:unit", os.fsencode(unit.path))
-            asked = tuple(next(requests) for _ in some)
-            job = ParseJob(
-                requests=asked, staging=order.staging, stem=f"{stem}-{number}", urgent=True
-            )
-            result = _staged(read(job))
-            files += _one_by_one(result.artifacts)
-            sink.begin_trace()
-            sink.take(list(result.rows))
-            for unit, request, outcome in zip(some, asked, result.outcomes, strict=True):
-                part = _part(request, outcome)
-                if isinstance(part, PartFailure):
-                    failures.append(part)
-                else:
-                    parts.append(part)
-                if note is not None:
-                    note(unit.size)
         failpoint("cluster:build:flush")
+        for share in shares:
+            sink.begin_trace()
+            sink.take(share.rows)
         sink.write()
+        failures = tuple(one for share in shares for one in share.failures)
         artifacts = _with_metadata(
-            order, stem, [*files, *sink.files], tuple(parts), tuple(failures)
+            order,
+            stem,
+            [*(one for share in shares for one in share.files), *sink.files],
+            tuple(one for share in shares for one in share.parts),
+            failures,
         )
     except BaseException:
         sink.discard()
         remove_ssts(order.staging, stem)
+        for share in shares:
+            share.discard()
         raise
-    return Built(artifacts, tuple(failures))
+    return Built(artifacts, failures)
+
+
+def _new_stem(order: BatchOrder) -> str:
+    return f"{order.name}-{secrets.token_hex(_STEM_BYTES)}"
 
 
 def _staged(result: ParseResult) -> ParseResult:
@@ -189,9 +278,8 @@ def _jobs(units: Sequence[Unit]) -> Iterator[list[Unit]]:
         yield some
 
 
-def _requests(order: BatchOrder, units: Sequence[Unit]) -> Iterator[ParseRequest]:
-    """Yield what is asked of a reader for each unit, with ids of its own."""
-    next_id = first_segment_id()
+def _requests(order: BatchOrder, units: Sequence[Unit], next_id: int) -> Iterator[ParseRequest]:
+    """Yield what is asked of a reader for each unit, with ids of its own, from *next_id* on."""
     for unit in units:
         run = segments_of(unit.size)
         yield ParseRequest(

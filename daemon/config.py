@@ -374,7 +374,7 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     ] = None
     publish: Annotated[
         bool,
-        _key(
+        key(
             "Publish the index of its directories for other tools whenever they are quiet.",
             live=True,
         ),

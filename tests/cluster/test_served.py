@@ -83,16 +83,15 @@ def _served_answers(run: Path) -> dict[str, list[str]]:
     return answers(indexer)
 
 
-@pytest.mark.parametrize("is_named", [True, False])
 def test_the_daemon_takes_in_what_a_cluster_read_and_reads_nothing_itself(
-    daemon: Daemon, held: Path, tmp_path: Path, client: Client, is_named: bool
+    daemon: Daemon, held: Path, tmp_path: Path, client: Client
 ) -> None:
     store = daemon.client.status().roots[0].store
     before = _jobs(daemon)
     seen: list[tuple[int, int, str]] = []
     result = distributed_index(
         str(held),
-        index_path=store if is_named else "",
+        index_path=store,
         local_staging=str(tmp_path / "staging"),
         client=client,
         aggregation_config=True,

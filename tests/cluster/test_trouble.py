@@ -27,8 +27,8 @@ from .test_primitives import Coordinator
 
 def _index(run: Path, tmp_path: Path, **options: Any) -> tuple[dict[str, Any], Indexer]:
     path = str(tmp_path / "index.dftindex")
-    options = {"local_staging": str(tmp_path / "staging"), "aggregation_config": True} | options
-    result = distributed_index(str(run), index_path=path, **options)
+    options.setdefault("local_staging", str(tmp_path / "staging"))
+    result = distributed_index(str(run), index_path=path, aggregation_config=True, **options)
     return result, Indexer(str(run), index_dir=path, require_aggregation=True)
 
 
@@ -50,17 +50,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("fills", ["local_staging", "shared_staging"])
 def test_a_full_staging_directory_is_named_and_room_is_all_that_is_missing(
     run: Path,
     embedded: dict[str, list[str]],
     tmp_path: Path,
     small_disk: Path,
     client: Client,
-    fills: str,
 ) -> None:
     (small_disk / "ballast").write_bytes(b"x" * (250 << 10))
-    options = {"client": client, fills: str(small_disk / "staging")}
+    options: dict[str, Any] = {"client": client, "local_staging": str(small_disk / "staging")}
     result, indexer = _index(run, tmp_path, **options)
     assert set(result["failed"]) == {str(path) for path in run.iterdir()}
     assert all(str(small_disk) in reason for reason in result["failed"].values())
@@ -75,8 +73,8 @@ def test_two_drivers_of_one_index_at_once_both_end_well(
     run: Path, embedded: dict[str, list[str]], tmp_path: Path
 ) -> None:
     def index(number: int) -> dict[str, Any]:
-        options = {"local_staging": str(tmp_path / f"staging-{number}"), "flush_every_files": 1}
-        return _index(run, tmp_path, **options)[0]
+        staging = str(tmp_path / f"staging-{number}")
+        return _index(run, tmp_path, local_staging=staging, flush_every_files=1)[0]
 
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(index, range(2)))

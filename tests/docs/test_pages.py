@@ -88,7 +88,7 @@ def test_the_page_on_indices_prints_what_it_says(home: Home) -> None:
 
 def test_the_page_on_clusters_indexes_a_run(home: Home) -> None:
     blocks = blocks_of((DOCS / "cluster.md").read_text())
-    assert [block.kind for block in blocks] == ["python", "python not-run", "python"]
+    assert [block.kind for block in blocks] == ["python", "python slurm", "python"]
     (home.path / "run1").mkdir()
     for number in range(3):
         write_trace(home.path / "run1" / f"app-{number}.pfw.gz", 500)
@@ -115,3 +115,51 @@ def test_the_page_on_exports_writes_what_other_programs_read(home: Home) -> None
     assert len((home.path / "first.folded").read_text().splitlines()) == 1
     assert pa.ipc.open_file((home.path / "reads.arrow").read_bytes()).read_all().num_rows == 500
     assert (home.path / "by-category.parquet" / "cat=posix" / "part-0.parquet").is_file()
+
+
+#: SLURM's commands as far as the page needs them: the job runs at once, here.
+_SBATCH = """#!/bin/sh
+cp "$1" "$HOME/job.sh"
+setsid bash "$HOME/job.sh" >"$HOME/job.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+_SCANCEL = """#!/bin/sh
+kill -- "-$1" || true  # it may have ended
+"""
+
+
+def test_the_example_for_slurm_indexes_a_run_by_the_job_that_it_submits(home: Home) -> None:
+    (block,) = (
+        one for one in blocks_of((DOCS / "cluster.md").read_text()) if one.kind == "python slurm"
+    )
+    for name, text in (("sbatch", _SBATCH), ("scancel", _SCANCEL)):
+        command = home.path / "bin" / name
+        command.write_text(text)
+        command.chmod(0o755)
+    run = home.path / "run1"
+    run.mkdir()
+    for number in range(3):
+        write_trace(run / f"app-{number}.pfw.gz", 500)
+    script = block.text
+    for ours, theirs in (
+        ("cores=32", "cores=2"),
+        ("64GB", "2GB"),
+        ("jobs=16", "jobs=1"),
+        ("wait_for_workers(16)", "wait_for_workers(1)"),
+        ('"$TMPDIR"', f'"{home.path}/scratch"'),
+        ("/p/lustre1/me", str(home.path)),
+        ("/tmp/me-staging", f"{home.path}/local"),
+    ):
+        assert ours in script
+        script = script.replace(ours, theirs)
+    script += """
+from dftindexd.compat import Indexer
+status = Indexer("run1", index_dir="run1-index.dftindex", require_aggregation=True).resolve()
+print(len(status.ready), status.needs_work, result["per_worker"])
+"""
+    done = home.run("python", "-", text=script)
+    assert done.stdout.splitlines()[-1].endswith("3 [] [3]")
+    job = (home.path / "job.sh").read_text()
+    assert "#SBATCH --cpus-per-task=2" in job
+    assert "export CACHE_DIRECTORY=$HOME/.cache/dftindexd" in job
+    assert "--nthreads 2" in job
