@@ -12,7 +12,7 @@ import shutil
 
 from dftindexd.protocol.errors import DftIndexError, InvalidArgumentError
 
-__all__ = ("free_place", "take_over")
+__all__ = ("free_place", "sync", "take_over")
 
 _PART = ".part"
 
@@ -59,7 +59,7 @@ def _copied(folder: str, target: str) -> int:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    _sync(os.path.dirname(target))
+    sync(os.path.dirname(target))
     return size
 
 
@@ -69,12 +69,13 @@ def _synced(folder: str) -> int:
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         size += os.path.getsize(path)
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
     return size
 
 
-def _sync(path: str) -> None:
+def sync(path: str) -> None:
+    """Make a file, or what a directory holds, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

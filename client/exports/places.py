@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from dftindexd.client.backup import sync
 from dftindexd.client.table_files import telling_of, umask
 from dftindexd.protocol.errors import InvalidArgumentError
 
@@ -80,7 +81,7 @@ def directory_beside(path: str) -> Iterator[str]:
             os.chmod(part, 0o777 & ~umask())
             _sync_all(part)
             _take_place(part, place)
-            _sync(folder)
+            sync(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -114,13 +115,5 @@ def size_of(path: str) -> tuple[int, int]:
 def _sync_all(top: str) -> None:
     for folder, _, names in os.walk(top, topdown=False):
         for name in names:
-            _sync(os.path.join(folder, name))
-        _sync(folder)
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(os.path.join(folder, name))
+        sync(folder)
