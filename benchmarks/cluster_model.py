@@ -18,8 +18,8 @@ __all__ = ("Costs", "Load", "Parts", "fitted", "predict")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """Seconds a thing, but for ``artifact_bytes``: bytes of SST files an event. ``start`` is what a
-    build costs whatever it is of, ``slower`` how many times as long reading takes in whole builds as
-    alone."""
+    build costs whatever it is of, ``slower`` how many times as long reading takes in whole builds
+    as alone."""
 
     start: float
     slower: float
