@@ -1,7 +1,8 @@
 """Calls on the workers of a Dask cluster, what they tell while they run, and what sets them up.
 
-A call goes to a worker of its own, and to another if that dies. A worker gets the next one when it
-is done: Dask gives up on all that several workers had in hand when they died, which is one call.
+There are no more calls at once than workers: Dask deals them to those that have nothing to do, and
+gives up on all that several workers had in hand when they died, which is one call. None is bound to
+a worker: one that is, and becomes due while no worker is there, is never run, whoever comes then.
 """
 
 from __future__ import annotations
@@ -41,10 +42,7 @@ class DaskExecutor:
     @property
     def workers(self) -> int:
         """How many workers there are now, at least one."""
-        return len(self._addresses()) or 1
-
-    def _addresses(self) -> list[str]:
-        return sorted(self._client.nthreads())
+        return len(self._client.nthreads()) or 1
 
     def run(
         self,
@@ -53,36 +51,26 @@ class DaskExecutor:
         note: Callable[[str, int], None],
     ) -> Iterator[tuple[int, Outcome]]:
         """See :class:`~dftindexd.cluster.driver.Executor`."""
-        addresses = self._addresses()
-        running: dict[Future, tuple[int, str | None]] = {}
+        running: dict[Future, int] = {}
 
-        def submit(number: int, address: str | None) -> Future:
+        def submit(number: int) -> Future:
             future = self._client.submit(
-                _noting,
-                topic,
-                call,
-                arguments[number],
-                workers=address,
-                allow_other_workers=address is not None,
-                pure=False,
-                retries=_RETRIES,
+                _noting, topic, call, arguments[number], pure=False, retries=_RETRIES
             )
-            running[future] = number, address
+            running[future] = number
             return future
 
         with self._told(note) as topic:
             numbers = iter(range(len(arguments)))
-            # Where no worker is there yet, one call at a time waits for any.
-            free: Sequence[str | None] = addresses or [None]
-            finished = as_completed([submit(n, a) for a, n in zip(free, numbers, strict=False)])
+            finished = as_completed(list(map(submit, islice(numbers, self.workers))))
             try:
                 for future in finished:
-                    number, address = running.pop(future)
+                    number = running.pop(future)
                     error = future.exception()
                     outcome = Outcome(future.result() if error is None else None, error)
                     future.release()  # else a worker's death has it computed once more
                     for following in islice(numbers, 1):
-                        finished.add(submit(following, address))
+                        finished.add(submit(following))
                     yield number, outcome
             finally:
                 self._client.cancel(list(running))

@@ -26,12 +26,16 @@ from dftindexd.index.artifacts.taking import (
     registration,
     take_files,
 )
-from dftindexd.index.errors import StoreLockedError
+from dftindexd.index.errors import StoreLockedError, StoreReadOnlyError
 from dftindexd.index.model import FileStamp, TierConfig
 from dftindexd.index.store.identity import (
     IDENTITY_FILE,
     LOCK_FILE,
+    UNKNOWN_HOLDER,
+    acquire_lock,
+    check_identity,
     check_root,
+    is_unclaimed,
     lock_holder,
     read_identity,
 )
@@ -49,6 +53,10 @@ _OWNER: Final = "a coordinator"
 #: How long another coordinator is waited for, and how often it is looked whether it is done.
 _PATIENCE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.05
+
+
+def _owner() -> str:
+    return f"{_OWNER}, pid {os.getpid()}"
 
 
 def root_of(paths: Iterable[str]) -> bytes:
@@ -99,12 +107,31 @@ class IndexStore:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                return StoreWriter(self.path, root=root, owner=f"{_OWNER}, pid {os.getpid()}")
+                if not self.exists and is_unclaimed(self.path):
+                    self._claim(root)
+                return StoreWriter(self.path, root=root, owner=_owner())
             except StoreLockedError:
                 holder = lock_holder(os.path.join(self.path, LOCK_FILE))
-                if not holder.startswith(_OWNER) or time.monotonic() > deadline:
+                # Whoever has just locked it says only then who they are.
+                is_known = holder.startswith((_OWNER, UNKNOWN_HOLDER))
+                if not is_known or time.monotonic() > deadline:
                     raise
                 time.sleep(_LOOK_SECONDS)
+
+    def _claim(self, root: str) -> None:
+        """Make the directory ours, of two who do so at once by one alone."""
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            lock = acquire_lock(os.path.join(self.path, LOCK_FILE), _owner())
+            try:
+                check_identity(self.path, root)
+            finally:
+                os.close(lock)
+        except OSError as error:
+            raise StoreReadOnlyError(
+                f"the store {self.path} cannot be made: {error.strerror}",
+                "check its directory's owner, mode and file system",
+            ) from error
 
     def held(self, names: Iterable[bytes]) -> AbstractContextManager[None]:
         """See :class:`~dftindexd.cluster.coordinator.Coordinator`: nobody else reads them here."""

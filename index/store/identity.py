@@ -27,12 +27,14 @@ from dftindexd.index.store.layout import FORMAT_VERSION
 __all__ = (
     "IDENTITY_FILE",
     "LOCK_FILE",
+    "UNKNOWN_HOLDER",
     "RootError",
     "StoreIdentity",
     "acquire_lock",
     "check_identity",
     "check_root",
     "copy_identity",
+    "is_unclaimed",
     "lock_holder",
     "note_rebuilt",
     "read_identity",
@@ -43,6 +45,7 @@ __all__ = (
 
 IDENTITY_FILE: Final = "dftindexd.json"
 LOCK_FILE: Final = "dftindexd.lock"
+UNKNOWN_HOLDER: Final = "an unknown process"
 
 _ID_BYTES: Final = 8
 _TEMPORARY: Final = ".new"
@@ -94,6 +97,15 @@ def sync_directory(path: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def is_unclaimed(path: str) -> bool:
+    """Return whether *path* is no directory yet, or one with nothing but what two who claim it at
+    once, or a crash, leave there at first."""
+    try:
+        return set(os.listdir(path)) <= {*_BEFORE_IDENTITY, IDENTITY_FILE}
+    except FileNotFoundError:
+        return True
 
 
 def check_identity(path: str, root: str) -> bool:
@@ -209,9 +221,9 @@ def lock_holder(path: str) -> str:
     """Return what the holder wrote into the lock file *path*, for messages."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(256).strip() or "an unknown process"
+            return file.read(256).strip() or UNKNOWN_HOLDER
     except OSError:
-        return "an unknown process"
+        return UNKNOWN_HOLDER
 
 
 def acquire_lock(path: str, owner: str) -> int:

@@ -309,3 +309,12 @@ def test_names_that_a_caller_knows_come_first(coordinator: Coordinator, tmp_path
         group_by=["file_name"],
     )
     assert any("/renamed" in row for row in rows_of(found["events"]))
+
+
+def test_somebody_else_s_directory_is_refused_and_left_as_it_is(run: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.dftindex"
+    theirs.mkdir()
+    (theirs / "CURRENT").write_text("of another program")
+    with pytest.raises(DFTUtilsIndexerError, match="not a store of dftindexd"):
+        IndexDatabase(str(theirs)).register_files([str(run / "plain.pfw")])
+    assert os.listdir(theirs) == ["CURRENT"]

@@ -4,6 +4,7 @@ error that names what is wrong."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from dftindexd.cluster.build import BatchOrder
+from dftindexd.cluster.dask_executor import DaskExecutor
 from dftindexd.cluster.driver import Build, Done, Inline, Outcome, run_build
 from dftindexd.cluster.store import IndexStore
 from dftindexd.cluster.traces import traces_in
@@ -204,3 +206,22 @@ def test_an_artifact_that_is_damaged_on_its_way_is_named(run: Path, tmp_path: Pa
     with pytest.raises(DFTUtilsIndexerError, match=f"{path} is damaged"):
         coordinator.database.bulk_ingest(registry)
     assert coordinator.indexer().resolve().ready == []
+
+
+def test_a_call_whose_worker_dies_while_there_is_no_other_is_run_by_the_next(
+    tmp_path: Path,
+) -> None:
+    died = tmp_path / "died"
+
+    def die_once(_note: Callable[[str, int], None]) -> str:
+        if not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as own,
+    ):
+        outcomes = list(DaskExecutor(own).run(die_once, [(), ()], lambda *_: None))
+    assert sorted((number, one.result) for number, one in outcomes) == [(0, "done"), (1, "done")]
