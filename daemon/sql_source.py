@@ -59,9 +59,9 @@ class SqlSource:
         self._cache = cache
         self._seen = sight.registry(root, below, view.registry)
         self._hides = self._seen is not view.registry
+        others = tuple(directory + b"/" for directory in inside)
         self._registry = without(
-            self._seen,
-            [path for path in self._seen.sets if any(path.startswith(i + b"/") for i in inside)],
+            self._seen, [path for path in self._seen.sets if path.startswith(others)]
         )
         tiers = only(root.options.tiers, checkpoints=True, bloom=True, manifest=True)
         found = [

@@ -27,7 +27,12 @@ from datafusion.catalog import Table
 from datafusion.dataframe import DataFrame
 from datafusion.object_store import LocalFileSystem
 
-from dftindexd.index.errors import CoreError, NotWatchedError, QueryError
+from dftindexd.index.errors import (
+    CoreError,
+    NotWatchedError,
+    QueryError,
+    TraceChangedError,
+)
 from dftindexd.views.aggregated import AGGREGATED
 from dftindexd.views.directory import PROCESSES_SQL, STREAMS_SQL
 from dftindexd.views.entries import LOG_STATS_SQL
@@ -65,6 +70,10 @@ _DERIVED: Final = {
     STREAMS.name: (STREAMS_SQL, BLOCKS.name),
     LOG_STATS.name: (LOG_STATS_SQL, LOG_ENTRIES.name),
 }
+#: A file that was there when the statement was planned.
+_GONE: Final = re.compile(
+    r"Object at location .* not found|No such file or directory|No files found at"
+)
 _NO_FIELD: Final = re.compile(r"No field named ([^\n]+?)\.(?:\s|$)")
 _NO_TABLE: Final = re.compile(r"table '(?:datafusion\.public\.)?([^']*)' not found")
 _NO_FUNCTION: Final = re.compile(r"(?:Invalid|table) function '([^']*)'")
@@ -110,6 +119,7 @@ class Session:
         self._times = times or TimeRange()
         self._named = named
         self._instances: dict[tuple[str, str], Table] = {}
+        self._files: list[str] = []
         #: What the engine calls the folder of each root's views.
         self._stores: dict[str, str] = {}
 
@@ -127,7 +137,7 @@ class Session:
             lambda: self._context.sql_with_options(text, options.with_allow_statements(False)),
         )
         schema = _plain(_told(statement, frame.schema))
-        return schema, _batches(statement, frame, schema)
+        return schema, _batches(statement, frame, schema, self._files)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -220,6 +230,7 @@ class Session:
         if store is None:
             store = self._stores[views.folder] = f"views{len(self._stores)}://"
             self._context.register_object_store(store, LocalFileSystem(views.folder), None)
+        self._files.append(path)
         return self._context.read_parquet(f"{store}/{os.path.relpath(path, views.folder)}")
 
     def _in_memory(self, table: pa.Table) -> DataFrame:
@@ -248,8 +259,14 @@ def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in schema], schema=schema)
 
 
-def _batches(statement: Statement, frame: DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(
+    statement: Statement, frame: DataFrame, schema: pa.Schema, files: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     stream = _told(statement, frame.execute_stream)
+    # The engine looks for its files only now, and takes one that is gone for one without rows. What
+    # goes later it does not find when it opens it, which is an error.
+    if not all(map(os.path.exists, files)):
+        raise _gone()
     while True:
         batch = _told(statement, lambda: next(stream, None))
         if batch is None:
@@ -278,6 +295,8 @@ def _error(statement: Statement, text: str) -> CoreError:
             f"the statement needs more than {MEMORY_BYTES >> 20} MiB of memory",
             "select fewer rows or columns, or sort and join less",
         )
+    if _GONE.search(text) is not None:
+        return _gone()
     parsed = re.search(r'ParserError\("(.*)"\)', text, re.DOTALL)
     if parsed is not None:
         return QueryError(parsed[1].replace('\\"', '"'), "see the page on views")
@@ -302,6 +321,10 @@ def _error(statement: Statement, text: str) -> CoreError:
         hint = "; ".join(text.splitlines()[1:]) or "see the page on views"
         return QueryError(f"no function {function[1]}{_where(statement, function[1])}", hint)
     return QueryError(message.replace(_EVERY, ""), "see the page on views")
+
+
+def _gone() -> TraceChangedError:
+    return TraceChangedError("a view was made anew or deleted meanwhile", "ask again")
 
 
 def _near_column(name: str, known: Sequence[str]) -> str:

@@ -35,8 +35,6 @@ _HUGE = {
     "a sort": "SELECT value FROM generate_series(1, 100000000) ORDER BY value % 1000003, value",
     "a join": "SELECT count(*) FROM generate_series(1, 50000000) a JOIN "
     "generate_series(1, 50000000) b ON a.value = b.value",
-    "a group": "SELECT count(*) FROM (SELECT DISTINCT CAST(value AS VARCHAR) "
-    "FROM generate_series(1, 100000000))",
     "the answer": "SELECT repeat('x', 1000000) AS x FROM generate_series(1, 1000000)",
 }
 _WRITES = (
@@ -146,7 +144,7 @@ def test_a_statement_finds_no_files(module_daemon: Daemon, traces: Path, text: s
         "SELECT " + "- " * 40_000 + "1",
         "SELECT " + "NOT " * 20_000 + "true",
         "SELECT " + "1+" * 40_000 + "1",
-        "SELECT 1 WHERE " + " OR ".join(["1=2"] * 10_000),
+        "SELECT 1 WHERE " + " OR ".join(["1=2"] * 3_000),
         "SELECT " + "CASE WHEN true THEN " * 4_000 + "1" + " END" * 4_000,
         "SELECT " + "[" * 40_000 + "]" * 40_000,
         "SELECT 1" + " UNION ALL SELECT 1" * 5_000,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dftindexd.index.errors import CoreError, QueryError
+from dftindexd.index.errors import CoreError, QueryError, TraceChangedError
 from dftindexd.views import session as sessions
 from dftindexd.views.session import Session
 from dftindexd.views.sets import VIEW_SETS
@@ -75,6 +75,16 @@ def test_a_statement_takes_no_more_memory_than_it_may(
     with pytest.raises(CoreError) as raised:
         root.ask("SELECT value FROM generate_series(1, 3000000) ORDER BY value % 1000003, value")
     assert raised.value.message == "the statement needs more than 4 MiB of memory"
+
+
+def test_a_file_that_goes_away_in_the_midst_is_told_without_its_place(root: MadeRoot) -> None:
+    instance = "view_instance('thread_spans', 'n1:7:100:8')"
+    _, batches = Session([RootOf(root)]).run(f"SELECT * FROM {instance}")
+    for file in root.folder.rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(TraceChangedError) as raised:
+        list(batches)
+    assert raised.value.message == "a view was made anew or deleted meanwhile"
 
 
 def test_several_roots_are_told_apart_by_a_column(tmp_path: Path) -> None:
