@@ -129,7 +129,9 @@ class _Life:
             admission=self._options.admission,
         )
         service.count_clients(server.clients)
-        tasks.start_soon(run_outlets, self._options.metrics, service.metrics.text)
+        tasks.start_soon(
+            run_outlets, self._options.metrics, service.metrics.text, service.metrics.problems
+        )
         await tasks.start(server.serve)
         tasks.start_soon(AutoPublisher(engine, self._options.socket).run)
         if not sys.stderr.isatty():  # there SIGHUP is the end of the terminal, and thus ours

@@ -196,12 +196,15 @@ def version() -> None:
 
 def _run_loop(function: Callable[[], T]) -> T:
     """Run *function*; print an error of ours and end with status 1."""
+    errors: list[Exception] = []
     try:
         return function()
     except* (CoreError, DftIndexError) as group:
-        for error in _leaves(group):
-            click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        errors = _leaves(group)
+    # Not in the clause: what is raised there becomes a group, which ends with a traceback.
+    for error in errors:
+        click.echo(f"error: {error}", err=True)
+    sys.exit(1)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:

@@ -40,6 +40,8 @@ class Metrics:
     def __init__(
         self, engine: Engine, connections: Callable[[], int], rows: Callable[[], int]
     ) -> None:
+        self.problems: dict[str, str] = {}
+        """Why they do not go where the configuration says, by its keys."""
         self._registry = CollectorRegistry()
         self._parses = self._histogram(
             "dftindexd_parse_seconds", "How long a worker had a job of one or more traces."

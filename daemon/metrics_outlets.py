@@ -8,7 +8,7 @@ of node_exporter: it is replaced whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Final
 
 import anyio
@@ -19,7 +19,7 @@ import structlog
 
 __all__ = ("FILE_SECONDS", "MetricsOptions", "run_outlets")
 
-#: How often the file is written.
+#: How often the file is written, and what could not be had is tried again.
 FILE_SECONDS: Final = 15.0
 _HOST: Final = "127.0.0.1"
 _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,17 +37,35 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None = None
 
 
-async def run_outlets(options: MetricsOptions, text: Callable[[], str]) -> None:
-    """Serve what *text* returns until cancelled.
-
-    :raises OSError: the port is taken.
-    """
+async def run_outlets(
+    options: MetricsOptions, text: Callable[[], str], problems: MutableMapping[str, str]
+) -> None:
+    """Serve what *text* returns until cancelled. An outlet that cannot be had is tried again and
+    again, and stops nothing: *problems* has why, by its key of the configuration."""
     async with anyio.create_task_group() as tasks:
         if options.port is not None:
-            listener = await anyio.create_tcp_listener(local_host=_HOST, local_port=options.port)
-            tasks.start_soon(_serve, listener, text)
+            tasks.start_soon(_listen_again_and_again, options.port, text, problems)
         if options.file is not None:
-            tasks.start_soon(_write_again_and_again, options.file, text)
+            tasks.start_soon(_write_again_and_again, options.file, text, problems)
+
+
+async def _listen_again_and_again(
+    port: int, text: Callable[[], str], problems: MutableMapping[str, str]
+) -> None:
+    while True:
+        try:
+            listener = await anyio.create_tcp_listener(local_host=_HOST, local_port=port)
+        except OSError as error:
+            _note(problems, "metrics.port", f"cannot serve {_HOST}:{port}: {error.strerror}")
+            await anyio.sleep(FILE_SECONDS)
+            continue
+        problems.pop("metrics.port", None)
+        await _serve(listener, text)
+
+
+def _note(problems: MutableMapping[str, str], key: str, problem: str) -> None:
+    problems[key] = problem
+    _log.warning("metrics_not_served", key=key, reason=problem)
 
 
 async def _serve(
@@ -96,12 +114,16 @@ def _message(status: str, text: str) -> bytes:
     return head.encode() + body
 
 
-async def _write_again_and_again(path: str, text: Callable[[], str]) -> None:
+async def _write_again_and_again(
+    path: str, text: Callable[[], str], problems: MutableMapping[str, str]
+) -> None:
     while True:
         try:
             await anyio.to_thread.run_sync(_replace, path, text())
         except OSError as error:
-            _log.warning("metrics_file_not_written", path=path, error=str(error))
+            _note(problems, "metrics.file", f"cannot write {path}: {error.strerror}")
+        else:
+            problems.pop("metrics.file", None)
         await anyio.sleep(FILE_SECONDS)
 
 

@@ -243,6 +243,7 @@ class DaemonService:
             ),
             *([f"kernel: {kernel.reason}"] if kernel.reason else ()),
             *(f"slow worker: {reason}" for reason in sorted(set(engine.slow_workers()))),
+            *(f"{key}: {problem}" for key, problem in self.metrics.problems.items()),
             *([f"configuration: {problem}"] if (problem := self._configuration.problem) else ()),
             *(f"failed: {display(path)}: {why}" for path, why in engine.failed_roots.items()),
             *(

@@ -199,3 +199,20 @@ def test_workers_that_cannot_use_the_kernel_are_told_of(
         assert reason.startswith("slow worker: others than user")
         assert samples(daemon.client.metrics())["dftindexd_slow_workers"] >= 1
         assert daemon.run("ping").returncode == 4
+
+
+def test_metrics_that_cannot_go_where_they_should_stop_nothing_and_are_told_of(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, file = taken.getsockname()[1], tmp_path / "absent" / "dftindexd.prom"
+        options = ("--metrics-port", str(port), "--metrics-file", str(file))
+        with running_daemon(tmp_path, *options) as daemon:
+            until(lambda: len(daemon.client.ping().degraded) == 2, "both told")
+            assert sorted(daemon.client.ping().degraded) == [
+                f"metrics.file: cannot write {file}: No such file or directory",
+                f"metrics.port: cannot serve 127.0.0.1:{port}: Address already in use",
+            ]
+            write_trace(daemon.traces / "t.pfw", 10)
+            daemon.client.sync()
+            assert daemon.events() == 10
