@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import pickle
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -238,6 +239,17 @@ def test_observed_values_say_where_null_is() -> None:
     assert np.isnan(IndexBase("c", {None: ["a"]}, pa.float64()).observed_values()).all()
     assert np.isnat(IndexBase("c", {None: ["a"]}, pa.timestamp("ns")).observed_values()).all()
     assert IndexBase("c", {7: ["a"]}).observed_values().dtype == np.int64
+
+
+def test_a_series_without_pandas_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "dftindexd.views.indices.flat_series", raising=False)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    index = IndexBase("c", {1: ["a"]})
+    with pytest.raises(RuntimeError, match="pip install pandas"):
+        index.as_flat_series()
+    assert index.observed_values().tolist() == [1]
 
 
 def test_an_index_that_is_not_loaded_never_answers_short() -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
@@ -22,7 +21,7 @@ from dftindexd.views.indices.predicates import (
     kept_values,
     of_column,
 )
-from dftindexd.views.indices.tables import PARTITION, Partitions, array_of, index_table
+from dftindexd.views.indices.tables import PARTITION, Partitions, index_table, numpy_values
 from dftindexd.views.indices.values import arrow_type, infer_type, normalize, normalizer
 
 if TYPE_CHECKING:
@@ -137,20 +136,7 @@ class IndexBase:
         """Return all values. Dates are objects, or ``datetime64``; times of a type with a zone are
         objects in that zone. Null is NaN among numbers with a point and NaT among other times, else
         ``None`` in an array of objects."""
-        values, dtype = list(self._values()), self.dtype
-        numpy_type: npt.DTypeLike = object
-        if dtype is None:
-            pass
-        elif pa.types.is_floating(dtype):
-            values = [np.nan if value is None else value for value in values]
-            numpy_type = np.float64
-        elif pa.types.is_timestamp(dtype) and dtype.tz is not None:
-            values = array_of(values, dtype).to_pylist()
-        elif pa.types.is_temporal(dtype) and not (pa.types.is_date(dtype) and date_as_object):
-            numpy_type = "datetime64[ns]"
-        elif (pa.types.is_integer(dtype) or pa.types.is_boolean(dtype)) and None not in values:
-            numpy_type = dtype.to_pandas_dtype()
-        return np.array(values, numpy_type)
+        return numpy_values(self._values(), self.dtype, date_as_object=date_as_object)
 
     def to_dict(self) -> Partitions:
         """Return the values and their partitions."""
@@ -193,10 +179,9 @@ class IndexBase:
                 )
             }
             values = {value: labels for value, labels in values.items() if value in chosen}
-        part = self.copy(index_dct=values)
         return flat_series(
-            part.column,
-            part.observed_values(date_as_object=date_as_object),
+            self.column,
+            numpy_values(values, self.dtype, date_as_object=date_as_object),
             list(values.values()),
             compact=compact,
             by_partition=partitions_as_index,

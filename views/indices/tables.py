@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +18,7 @@ __all__ = (
     "Partitions",
     "array_of",
     "index_table",
+    "numpy_values",
     "partitions_of_table",
     "read_parquet",
     "values_of",
@@ -39,6 +41,26 @@ def array_of(values: Iterable[Any], dtype: pa.DataType | None) -> Any:
         return pa.array(list(values), type=dtype)
     numbers = [None if value is None else int(value.astype(np.int64)) for value in values]
     return pa.array(numbers, type=pa.int64()).cast(dtype)
+
+
+def numpy_values(
+    values: Iterable[Any], dtype: pa.DataType | None, *, date_as_object: bool
+) -> npt.NDArray[Any]:
+    """Return normalized *values* as numpy has them, null as what stands for it there."""
+    listed = list(values)
+    numpy_type: npt.DTypeLike = object
+    if dtype is None:
+        pass
+    elif pa.types.is_floating(dtype):
+        listed = [np.nan if value is None else value for value in listed]
+        numpy_type = np.float64
+    elif pa.types.is_timestamp(dtype) and dtype.tz is not None:
+        listed = array_of(listed, dtype).to_pylist()
+    elif pa.types.is_temporal(dtype) and not (pa.types.is_date(dtype) and date_as_object):
+        numpy_type = "datetime64[ns]"
+    elif (pa.types.is_integer(dtype) or pa.types.is_boolean(dtype)) and None not in listed:
+        numpy_type = dtype.to_pandas_dtype()
+    return np.array(listed, numpy_type)
 
 
 def values_of(column: Any) -> list[Any]:
