@@ -95,6 +95,10 @@ disk: install ## change directories at random DISK_HISTORIES times, and hold eac
 stress: install ## run the tests of hostile traces at their full sizes (takes minutes)
 	@DFTINDEXD_TEST_STRESS=1 $(BIN)/pytest --quiet -m stress --timeout=0
 
+.PHONY: analyzer
+analyzer: install ## run dfanalyzer on published traces of each generation (takes minutes)
+	@DFTINDEXD_TEST_ANALYZER=1 $(BIN)/pytest --quiet -s tests/parity/test_dfanalyzer.py --timeout=0
+
 .PHONY: test-pythons
 test-pythons: ## run the fast tests on every Python 3.11-3.13 that is here
 	@ran=0; for minor in $(MINORS); do \

@@ -1,4 +1,5 @@
-"""The environments that a comparison needs: dftracer-utils in two versions, each on its own."""
+"""The environments that a comparison needs: dftracer-utils in two versions, and dfanalyzer, each on
+its own."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import sys
 import venv
 from pathlib import Path
 
-__all__ = ("REPOSITORY", "reference_python")
+__all__ = ("REPOSITORY", "analyzer_python", "reference_python")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -18,13 +19,21 @@ def reference_python(version: str) -> Path:
 
     :raises subprocess.CalledProcessError: pip cannot install it; its own words are on stderr.
     """
-    folder = REPOSITORY / "build" / "reference" / version
+    return _python(version, f"dftracer-utils=={version}", "pyarrow", "pandas")
+
+
+def analyzer_python() -> Path:
+    """Return the same with dfanalyzer and the dftracer-utils that it works with."""
+    return _python("analyzer", "dftracer-analyzer==0.0.9", "dftracer-utils==0.0.12")
+
+
+def _python(name: str, *packages: str) -> Path:
+    folder = REPOSITORY / "build" / "reference" / name
     python = folder / "bin" / "python"
     done = folder / "installed"
     if not done.exists():
-        print(f"installing dftracer-utils {version} for the comparison", file=sys.stderr)
+        print(f"installing {packages[0]} for the comparison", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
-        packages = [f"dftracer-utils=={version}", "pyarrow", "pandas"]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
         done.touch()
     return python

@@ -22,7 +22,7 @@ from dftindexd.index.tiers.aggregation import AggregationBuilder
 from dftindexd.index.tiers.checkpoints import Checkpoint
 from dftindexd.index.tiers.system_metrics import SystemMetricsBuilder
 from dftindexd.index.trace import kernel_cache
-from dftindexd.index.trace.chunk_reader import read_chunk
+from dftindexd.index.trace.chunk_reader import check_chunk, chunk_text
 from dftindexd.index.trace.columns import Interner, RecordColumns
 from dftindexd.index.trace.decode import BlockDecoder, DecodedBlock
 from dftindexd.index.trace.facts import FactsCollector
@@ -93,9 +93,11 @@ def read_contents(
             )
         for chunk in chunks:
             assembler = LineAssembler(lines, chunk.uc_offset, chunk.first_line)
-            for piece in read_chunk(file, chunk):
+            for piece in chunk_text(file, chunk):
                 assembler.feed(piece)
             assembler.terminate()
+            size, count = assembler.end - chunk.uc_offset, assembler.line - chunk.first_line
+            check_chunk(chunk, size, count)
     return lines.contents()
 
 

@@ -56,3 +56,7 @@ class PackedRows:
         begins = range(0, len(data), width)
         ends = self._ends.tolist()
         return [data[begin : begin + end] for begin, end in zip(begins, ends, strict=True)]
+
+    def joined(self) -> bytes:
+        """Return the rows one after the other."""
+        return self._bytes[np.arange(self._width) < self._ends[:, None]].tobytes()

@@ -9,16 +9,19 @@ from collections.abc import Hashable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
+import numpy as np
 
 from dftindexd.index.publish.encoding import blob, f64, text, u64, varint
+from dftindexd.index.publish.packed_rows import PackedRows
 from dftindexd.index.sketch import GAMMA, ZERO_BIN
 from dftindexd.index.trace.numbers import INT64_MAX, UINT64_MAX
 
-__all__ = ("Totals", "add_counts", "histogram_json", "merged_totals", "sketch_blob", "times_blob")
+__all__ = ("Totals", "add_counts", "histogram_json", "sketch_blob", "times_blob")
 
 _K = TypeVar("_K", bound=Hashable)
 
 _SKETCH: Final = struct.Struct("<3d2QiH")
+_VARINT_BYTES: Final = 10
 _MOST_BINS: Final = 128
 _MOST_IN_BIN: Final = 2**16 - 1
 
@@ -38,6 +41,19 @@ class Totals(msgspec.Struct):
     sketch: dict[int, int] = msgspec.field(default_factory=dict)
     bits: dict[int, int] = msgspec.field(default_factory=dict)
     times: dict[int, int] = msgspec.field(default_factory=dict)
+
+    def add(self, part: Totals) -> None:
+        """Take those of other records as well."""
+        self.events += part.events
+        self.min_ts = _least(self.min_ts, part.min_ts)
+        self.max_te = max(self.max_te, part.max_te)
+        self.dur_sum += part.dur_sum
+        self.dur_min = _least(self.dur_min, part.dur_min)
+        self.dur_max = max(self.dur_max, part.dur_max)
+        self.squares += part.squares
+        add_counts(self.sketch, part.sketch)
+        add_counts(self.bits, part.bits)
+        add_counts(self.times, part.times)
 
     def head(self) -> bytes:
         """Return the statistics without the histogram of times."""
@@ -62,23 +78,6 @@ class Totals(msgspec.Struct):
         if not self.events:
             return 0.0
         return max(self.squares - self.dur_sum * (self.dur_sum / self.events), 0.0)
-
-
-def merged_totals(parts: list[Totals]) -> Totals:
-    """Return those of all *parts* together."""
-    merged = Totals()
-    for part in parts:
-        merged.events += part.events
-        merged.min_ts = _least(merged.min_ts, part.min_ts)
-        merged.max_te = max(merged.max_te, part.max_te)
-        merged.dur_sum += part.dur_sum
-        merged.dur_min = _least(merged.dur_min, part.dur_min)
-        merged.dur_max = max(merged.dur_max, part.dur_max)
-        merged.squares += part.squares
-        add_counts(merged.sketch, part.sketch)
-        add_counts(merged.bits, part.bits)
-        add_counts(merged.times, part.times)
-    return merged
 
 
 def _least(left: int | None, right: int | None) -> int | None:
@@ -120,9 +119,9 @@ def histogram_json(bits: Mapping[int, int]) -> str:
 
 def times_blob(times: Mapping[int, int]) -> bytes:
     """Return records counted by ``ts // 100_000``."""
-    parts = [varint(sum(times.values())), varint(len(times))]
-    before = 0
-    for place, count in sorted(times.items()):
-        parts += (varint(place - before), varint(count))
-        before = place
-    return b"".join(parts)
+    places, counts = np.array(list(times), np.int64), np.array(list(times.values()), np.int64)
+    order = np.argsort(places)
+    rows = PackedRows(len(times), 2 * _VARINT_BYTES)
+    rows.add_varint(np.diff(places[order], prepend=0))
+    rows.add_varint(counts[order])
+    return varint(int(counts.sum())) + varint(len(times)) + rows.joined()

@@ -21,7 +21,6 @@ from dftindexd.index.publish.totals import (
     Totals,
     add_counts,
     histogram_json,
-    merged_totals,
     sketch_blob,
     times_blob,
 )
@@ -93,7 +92,9 @@ def _summary_of(
     for kind in contents.kinds:
         add_counts(cats, {kind.cat: kind.count})
         add_counts(names, {kind.name: kind.count})
-    totals = merged_totals(list(by_name.values()))
+    totals = Totals()
+    for one in by_name.values():
+        totals.add(one)
     totals.events, totals.times = stats.records, spread.times
     totals.min_ts, totals.max_te = stats.min_ts, stats.max_te or 0
     totals.dur_min, totals.dur_max = stats.min_dur, stats.max_dur or 0
@@ -267,7 +268,7 @@ class RootSummary:
     def add(self, one: TraceSummary) -> None:
         """Take one more trace."""
         every = self._all
-        every.totals = merged_totals([every.totals, one.totals])
+        every.totals.add(one.totals)
         add_counts(every.cats, one.cats)
         add_counts(every.names, one.names)
         add_counts(every.threads, one.threads)

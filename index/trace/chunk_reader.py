@@ -22,6 +22,8 @@ from dftindexd.index.trace.seek_points import unpacked_window
 from dftindexd.index.trace.trace_file import GZIP_MAGIC, TraceFile
 
 __all__ = (
+    "check_chunk",
+    "chunk_text",
     "chunks_for_bytes",
     "chunks_for_lines",
     "cut_text",
@@ -42,22 +44,30 @@ def read_chunk(file: TraceFile, checkpoint: Checkpoint) -> Iterator[bytes]:
     Raises :class:`TraceChangedError` where the file does not give the chunk's bytes and lines, and
     :class:`StoreDamagedError` for a seek point that cannot be one.
     """
-    if file.is_gzip():
-        pieces = cut_text(_inflated(file, checkpoint), checkpoint.skip, checkpoint.uc_size)
-    elif (checkpoint.c_offset, checkpoint.c_size) == (checkpoint.uc_offset, checkpoint.uc_size):
-        pieces = _stretch(file, checkpoint.uc_offset, checkpoint.uc_size)
-    else:
-        raise _changed(checkpoint, "it is no longer gzip")
     size = lines = 0
     last = b""
-    for piece in pieces:
+    for piece in chunk_text(file, checkpoint):
         size += len(piece)
         lines += piece.count(b"\n")
         last = piece[-1:]
         yield piece
+    check_chunk(checkpoint, size, lines + (last != b"\n"))
+
+
+def chunk_text(file: TraceFile, checkpoint: Checkpoint) -> Iterator[bytes]:
+    """Return the same text, for whoever counts its bytes and lines and has them checked by
+    :func:`check_chunk`."""
+    if file.is_gzip():
+        return cut_text(_inflated(file, checkpoint), checkpoint.skip, checkpoint.uc_size)
+    if (checkpoint.c_offset, checkpoint.c_size) == (checkpoint.uc_offset, checkpoint.uc_size):
+        return _stretch(file, checkpoint.uc_offset, checkpoint.uc_size)
+    raise _changed(checkpoint, "it is no longer gzip")
+
+
+def check_chunk(checkpoint: Checkpoint, size: int, lines: int) -> None:
+    """Raise :class:`TraceChangedError` where a chunk gave other bytes or lines than it has."""
     if size != checkpoint.uc_size:
         raise _changed(checkpoint, f"{size} bytes are there, not {checkpoint.uc_size}")
-    lines += last != b"\n"
     if lines != checkpoint.num_lines:
         raise _changed(checkpoint, f"{lines} lines are there, not {checkpoint.num_lines}")
 

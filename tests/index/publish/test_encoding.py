@@ -1,0 +1,129 @@
+"""The encodings of a published store, on their own; ``tests/parity`` holds whole stores against
+those of dftracer-utils."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dftindexd.index.errors import TraceChangedError
+from dftindexd.index.model import FileStamp, ParseRequest, TierConfig
+from dftindexd.index.publish.aggregation_rows import TextNumbers
+from dftindexd.index.publish.contents import Contents, read_contents
+from dftindexd.index.publish.encoding import fnv1a, name_id, varint
+from dftindexd.index.publish.filters import bloom_filter
+from dftindexd.index.publish.packed_rows import PackedRows
+from dftindexd.index.publish.registry_rows import stored_mtime
+from dftindexd.index.publish.totals import sketch_blob, times_blob
+from dftindexd.index.segment import parse_trace
+from dftindexd.index.store.layout import CHECKPOINTS
+from dftindexd.index.tiers.checkpoints import decode_checkpoints
+
+EDGES = (0, 1, 127, 128, 16_383, 16_384, 2**32, 2**63, 2**64 - 1)
+
+
+def test_numbers_packed_for_many_rows_are_those_of_one() -> None:
+    numbers = np.array(EDGES, np.uint64)
+    rows = PackedRows(len(EDGES), 40)
+    rows.add_varint(numbers)
+    odd = np.flatnonzero(numbers % 2 == 1)
+    rows.add_fixed(numbers[odd], ">u8", odd)
+    rows.add_varint(numbers)
+    expected = [
+        varint(one) + (struct.pack(">Q", one) if one % 2 else b"") + varint(one) for one in EDGES
+    ]
+    assert rows.rows() == expected
+    assert rows.joined() == b"".join(expected)
+
+
+def test_a_filter_has_eight_bits_of_each_value_in_one_block() -> None:
+    assert len(bloom_filter((), 0)) == 1452
+    assert bloom_filter((), 5)[:12] == struct.pack("<3I", 8, 5, 11_520)
+    one = int.from_bytes(bloom_filter(["read"], 1)[12:], "little")
+    assert one.bit_count() == 8
+    both = int.from_bytes(bloom_filter(["read", "write"], 2)[12:], "little")
+    assert both & one == one
+
+
+def test_a_sketch_of_too_wide_a_range_folds_its_lowest_bins() -> None:
+    blob = sketch_blob({-1: 3, 0: 5, 100: 1, 300: 70_000}, 0, 400)
+    gamma, least, greatest, count, zeros, offset, bins = struct.unpack("<3d2QiH", blob[:46])
+    assert (gamma, least, greatest) == (1.01 / 0.99, 0.0, 400.0)
+    assert (count, zeros, offset, bins) == (70_009, 3, 173, 128)
+    counts = struct.unpack("<128H", blob[46:])
+    assert (counts[0], counts[127], sum(counts)) == (6, 65_535, 65_541)
+
+
+def test_times_are_steps_from_bin_to_bin() -> None:
+    times = {500: 2, 3: 1, 501: 300}
+    parts = (303, 3, 3, 1, 497, 2, 1, 300)
+    assert times_blob(times) == b"".join(map(varint, parts))
+    assert times_blob({}) == b"\0\0"
+
+
+def test_a_text_has_the_same_number_in_every_store_and_never_0() -> None:
+    first, second = TextNumbers(), TextNumbers()
+    texts = [f"text {number}" for number in range(5000)]
+    found = [first.number(text) for text in texts]
+    assert len(set(found)) == len(texts)
+    assert 0 < min(found) <= max(found) < 2**20
+    assert [first.number(text) for text in texts] == found
+    alone = sum(second.number(text) == number for text, number in zip(texts, found, strict=True))
+    assert alone > 4900
+    assert name_id("") == fnv1a(b"") == 0xCBF29CE484222325
+
+
+def test_a_file_changed_on_a_whole_second_is_of_the_second_before() -> None:
+    assert stored_mtime(FileStamp(1, 1, 5_000_000_000, 0)) == 4
+    assert stored_mtime(FileStamp(1, 1, 5_000_000_500, 0)) == 5
+
+
+def _contents(trace: Path) -> tuple[FileStamp, Contents]:
+    request = ParseRequest(
+        path=os.fsencode(trace), segment_id=1, provisional_id=2, tiers=TierConfig()
+    )
+    parsed = parse_trace(request)
+    rows = [value for family, _, value in parsed.rows if family == CHECKPOINTS]
+    chunks = [chunk for value in rows for chunk in decode_checkpoints(value)]
+    return parsed.stamp, read_contents(os.fsencode(trace), parsed.stamp, chunks)
+
+
+def _event(name: str, cat: str = "POSIX", dur: int = 1, **args: object) -> str:
+    record = {"name": name, "cat": cat, "pid": 1, "tid": 2, "ts": 5, "dur": dur, "ph": "X"}
+    return json.dumps(record | {"args": args}, separators=(",", ":"))
+
+
+def test_every_object_has_a_number_whatever_stands_between_them(tmp_path: Path) -> None:
+    metadata = '{"name":"FH","cat":"dftracer","ph":"M","args":{"name":"/a","value":"ff"}}'
+    lines = [
+        *("[", metadata, _event("read", dur=9, fhash="ff"), "", "no record at all"),
+        *(_event("open"), metadata, _event("read", dur=3, fhash="ff"), _event("read", "APP"), "]"),
+    ]
+    trace = tmp_path / "t.pfw.gz"
+    trace.write_bytes(gzip.compress("\n".join(lines).encode()))
+    _, contents = _contents(trace)
+    numbers = {
+        (kind.cat, kind.name): np.frombuffer(kind.numbers, "<u4").tolist()
+        for kind in contents.kinds
+    }
+    assert numbers == {("POSIX", "read"): [1, 4], ("POSIX", "open"): [2], ("APP", "read"): [5]}
+    first = contents.kinds[0]
+    assert (first.name, first.dur_min, first.dur_max, first.count) == ("read", 3, 9, 2)
+    assert np.frombuffer(contents.metadata["FH"], "<u4").tolist() == [0, 3]
+    assert contents.hashes["fhash"] == {"ff": 2}
+    assert (contents.newlines, contents.text_bytes) == (9, len("\n".join(lines)))
+
+
+def test_a_trace_that_changed_is_refused(tmp_path: Path) -> None:
+    trace = tmp_path / "t.pfw"
+    trace.write_text(_event("read") + "\n")
+    stamp, _ = _contents(trace)
+    trace.write_text(_event("write") + "\n")
+    with pytest.raises(TraceChangedError, match="has changed since it was indexed"):
+        read_contents(os.fsencode(trace), stamp, [])
