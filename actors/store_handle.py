@@ -136,6 +136,11 @@ class StoreHandle:
         return self._writer is not None
 
     @property
+    def cached_bytes(self) -> int:
+        """What the store read and keeps in memory."""
+        return self._writer.rocks.cached_bytes if self._writer is not None else 0
+
+    @property
     def unflushed_bytes(self) -> int:
         """What the store's rows that are in no table yet take in memory."""
         return self._writer.rocks.unflushed_bytes if self._writer is not None else 0

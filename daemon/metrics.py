@@ -25,7 +25,6 @@ from dftindexd.actors.root import Root
 from dftindexd.actors.store_state import store_state
 from dftindexd.actors.supervisor import Health
 from dftindexd.actors.timings import Step
-from dftindexd.index.store.rocks import cached_bytes
 
 __all__ = ("Metrics",)
 
@@ -129,7 +128,7 @@ class _EngineCollector(Collector):
     def _memory(self, roots: list[Root]) -> Metric:
         parts = Tally(
             answers=pa.total_allocated_bytes(),
-            blocks=cached_bytes(),
+            blocks=sum(root.handle.cached_bytes for root in roots),
             rows=self._rows(),
             unflushed=sum(root.handle.unflushed_bytes for root in roots),
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final, cast
@@ -25,11 +24,11 @@ from dftindexd.index.errors import (
 from dftindexd.index.failpoints import failpoint
 from dftindexd.index.store.layout import COLUMN_FAMILIES, DEFAULT
 
-__all__ = ("Batch", "RocksStore", "cached_bytes", "classified_errors", "table_options")
+__all__ = ("Batch", "RocksStore", "classified_errors", "table_options")
 
 _BLOCK_BYTES: Final = 32 << 10
-#: What the blocks, indices and filters that were read take in memory, of all stores of a process.
-_CACHED_BYTES: Final = 64 << 20
+#: What the blocks, indices and filters that were read of one open store take in memory.
+_CACHED_BYTES: Final = 16 << 20
 #: What one store's rows that are in no table yet take in memory; then some of them become one.
 _UNFLUSHED_BYTES: Final = 16 << 20
 #: Each family takes memory for its rows by so much.
@@ -39,20 +38,9 @@ _INGESTED_BYTES: Final = 4 << 20
 _INGESTED_FILES: Final = 8
 
 
-@cache
-def _block_cache() -> Any:
-    """Return the cache that all stores share: each family would have 32 MiB of its own."""
-    return rocksdict.Cache(_CACHED_BYTES)
-
-
-def cached_bytes() -> int:
-    """Return what all open stores together have read and kept in memory."""
-    usage: int = _block_cache().get_usage()
-    return usage
-
-
-def table_options() -> Any:
-    """Return the options of every column family, also for SST files that will be ingested."""
+def table_options(blocks_cache: Any = None) -> Any:
+    """Return the options of every column family, also for SST files that will be ingested. Blocks
+    that were read are kept in *blocks_cache*, if it is given: each family would have its own."""
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
@@ -66,8 +54,9 @@ def table_options() -> Any:
     options.set_max_total_wal_size(64 << 20)
     blocks = rocksdict.BlockBasedOptions()
     blocks.set_block_size(_BLOCK_BYTES)
-    blocks.set_block_cache(_block_cache())
-    blocks.set_cache_index_and_filter_blocks(True)
+    if blocks_cache is not None:
+        blocks.set_block_cache(blocks_cache)
+        blocks.set_cache_index_and_filter_blocks(True)
     blocks.set_bloom_filter(10, False)
     options.set_block_based_table_factory(blocks)
     return options
@@ -150,12 +139,16 @@ class RocksStore:
         self.condemned = ""
         """Why the database takes no more writes until it is made anew: it found itself damaged."""
         access = rocksdict.AccessType.read_only() if read_only else None
+        # Shared with another opening of the same tables, it would hide that they are damaged.
+        blocks_cache = self._blocks_cache = rocksdict.Cache(_CACHED_BYTES)
         with classified_errors(path, missing=StoreDamagedError):
             self._db = rocksdict.Rdict(
                 path,
-                table_options(),
+                table_options(blocks_cache),
                 column_families={
-                    family: table_options() for family in COLUMN_FAMILIES if family != DEFAULT
+                    family: table_options(blocks_cache)
+                    for family in COLUMN_FAMILIES
+                    if family != DEFAULT
                 },
                 **({"access_type": access} if access is not None else {}),
             )
@@ -215,6 +208,12 @@ class RocksStore:
                 for some in _slices(sizes):
                     self._families[family].ingest_external_file(some, options)
                     failpoint("store:ingest:family-moved")
+
+    @property
+    def cached_bytes(self) -> int:
+        """What was read and is kept in memory."""
+        usage: int = self._blocks_cache.get_usage()
+        return usage
 
     @property
     def unflushed_bytes(self) -> int:

@@ -20,10 +20,10 @@ pytestmark = [pytest.mark.load, pytest.mark.timeout(300 + 3 * SECONDS)]
 #: For so long a store knows what was removed and dropped: else that would grow for an hour.
 RETENTION_SECONDS = 20
 #: Pools of threads and processes, and what the allocator keeps, are as large as was once needed;
-#: what is kept on purpose is at most 16 MiB of a store's rows and 64 MiB of its blocks, and a store
+#: what is kept on purpose is at most 16 MiB of a store's rows and 16 MiB of its blocks, and a store
 #: has at most 256 tables open.
 SLACK = Usage(
-    memory=32 << 20, kept=80 << 20, descriptors=4, tables=256, threads=4, tasks=4, processes=2
+    memory=32 << 20, kept=32 << 20, descriptors=4, tables=256, threads=4, tasks=4, processes=2
 )
 
 
