@@ -3,6 +3,7 @@ its own."""
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import venv
@@ -31,9 +32,12 @@ def _python(name: str, *packages: str) -> Path:
     folder = REPOSITORY / "build" / "reference" / name
     python = folder / "bin" / "python"
     done = folder / "installed"
-    if not done.exists():
-        print(f"installing {packages[0]} for the comparison", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-        done.touch()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be at it
+        if not done.exists():
+            print(f"installing {packages[0]} for the comparison", file=sys.stderr)
+            venv.create(folder, with_pip=True, clear=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+            done.touch()
     return python

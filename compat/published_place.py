@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from dftindexd import __version__
+from dftindexd.index.store.identity import sync_path
 from dftindexd.protocol.errors import InvalidArgumentError
 
 __all__ = ("FOLDER", "MARKER", "Marker", "Place", "free_place", "is_ours", "new_store")
@@ -95,7 +96,7 @@ def new_store(place: Place, marker: Marker) -> Iterator[str]:
             file.write(msgspec.json.encode(marker))
             file.flush()
             os.fsync(file.fileno())
-        _sync(part)
+        sync_path(part)
         _take(place, part)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -114,7 +115,7 @@ def _take(place: Place, part: str) -> None:
         shutil.rmtree(part)
     else:
         os.rename(part, place.path)
-    _sync(os.path.dirname(place.path))
+    sync_path(os.path.dirname(place.path))
 
 
 def _exchange(new: str, old: str) -> None:
@@ -142,11 +143,3 @@ def _remove_leftovers(path: str) -> None:
 
 def _lives(number: str) -> bool:
     return number.isdecimal() and os.path.exists(f"/proc/{number}")
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

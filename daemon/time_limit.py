@@ -21,9 +21,11 @@ from dftindexd.protocol.index_requests import (
     IndexPidsRequest,
     IndexPlansRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
     IndexStatisticsRequest,
 )
+from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest
 from dftindexd.protocol.requests import (
     AggregationRequest,
     ExplainRequest,
@@ -44,9 +46,12 @@ _LIMITED: Final = (
     IndexPidsRequest,
     IndexPlansRequest,
     IndexRowsRequest,
+    IndexSegmentsRequest,
     IndexSetsRequest,
     IndexStatisticsRequest,
+    IndicesRequest,
     ListRequest,
+    PartitionsRequest,
     ReadRequest,
 )
 

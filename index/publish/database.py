@@ -15,6 +15,7 @@ from typing import Any, Final
 import rocksdict
 
 from dftindexd.index.publish.families import DEFAULT, FAMILIES, PublishedRow
+from dftindexd.index.store.identity import sync_path
 from dftindexd.index.store.rocks import classified_errors
 
 __all__ = ("PublishedDatabase",)
@@ -87,13 +88,5 @@ class PublishedDatabase:
             self._handles = {}
             self._database.close()
         for name in os.listdir(self.path):
-            _sync(os.path.join(self.path, name))
-        _sync(self.path)
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_path(os.path.join(self.path, name))
+        sync_path(self.path)

@@ -12,7 +12,7 @@ from typing import Final
 from dftindexd.index.errors import StoreReadOnlyError
 from dftindexd.index.failpoints import failpoint
 from dftindexd.index.store.aside import kept_aside
-from dftindexd.index.store.identity import sync_directory
+from dftindexd.index.store.identity import sync_path
 
 __all__ = ("delete_store", "finish_deletions")
 
@@ -30,7 +30,7 @@ def delete_store(path: str) -> None:
             if os.path.isdir(doomed):
                 shutil.rmtree(doomed)
             os.rename(each, doomed)
-            sync_directory(os.path.dirname(path))
+            sync_path(os.path.dirname(path))
             failpoint("store:delete:renamed")
             shutil.rmtree(doomed)
     except OSError as error:

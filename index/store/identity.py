@@ -39,7 +39,7 @@ __all__ = (
     "note_rebuilt",
     "read_identity",
     "require_database",
-    "sync_directory",
+    "sync_path",
     "write_file_durably",
 )
 
@@ -87,16 +87,16 @@ def write_file_durably(path: str, data: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    sync_directory(os.path.dirname(path) or ".")
+    sync_path(os.path.dirname(path) or ".")
 
 
-def sync_directory(path: str) -> None:
-    """Make the names in the directory *path* durable."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_path(path: str) -> None:
+    """Make the file *path*, or the names in the directory *path*, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def is_unclaimed(path: str) -> bool:

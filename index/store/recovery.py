@@ -22,7 +22,7 @@ from dftindexd.index.store.aside import (
     kept_aside,
     set_aside_within_a_day,
 )
-from dftindexd.index.store.identity import LOCK_FILE, acquire_lock, sync_directory
+from dftindexd.index.store.identity import LOCK_FILE, acquire_lock, sync_path
 from dftindexd.index.store.writer import StoreWriter
 
 __all__ = ("open_or_rebuild", "set_aside")
@@ -82,7 +82,7 @@ def set_aside(path: str, why: Why, reason: str, owner: str, now: float) -> str:
         with open(os.path.join(path, REASON_FILE), "w", encoding="utf-8", errors="replace") as file:
             file.write(reason + "\n")
         os.rename(path, target)
-        sync_directory(os.path.dirname(os.path.abspath(path)))
+        sync_path(os.path.dirname(os.path.abspath(path)))
     finally:
         os.close(lock)
     return target

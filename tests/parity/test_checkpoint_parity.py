@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.environments import reference_python
 from benchmarks.random_read import write_one_member
 from dftindexd.compat import CheckpointIndexer
 from dftindexd.index.trace.members import member_text
@@ -23,15 +22,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SIZE = 1 << 20
 SHARED = ("v2/int_small", "v2/live_v210", "v2/kill9_small", "v0", "dlio-v1.0.8")
-
-
-@pytest.fixture(scope="module")
-def reference() -> Path:
-    """The interpreter of an environment with the reference in it."""
-    try:
-        return reference_python("0.0.12")
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"dftracer-utils 0.0.12 cannot be installed here: {error}")
 
 
 def _said(reference: Path, folder: Path, traces: list[str]) -> dict[str, Any]:

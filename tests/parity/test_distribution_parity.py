@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.environments import reference_python
 from dftindexd import compat
 from dftindexd.compat import dask
 from tests.cluster.making import write_cut_trace
@@ -28,11 +27,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return sorted(map(str, folder.iterdir()))
 
 
-def _told(version: str, traces: list[str], folder: Path) -> dict[str, Any]:
-    try:
-        python = reference_python(version)
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"dftracer-utils {version} cannot be installed here: {error}")
+def _told(python: Path, traces: list[str], folder: Path) -> dict[str, Any]:
     script = Path(__file__).with_name("dump_distribution.py")
     command = [str(part) for part in (python, "-P", script, folder / "theirs", *traces)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=200)
@@ -46,20 +41,26 @@ def _ours(traces: list[str], folder: Path) -> dict[str, Any]:
     return answers
 
 
-@pytest.mark.parametrize("version", ["0.0.12", "0.0.14"])
-def test_the_same_calls_give_the_same(version: str, traces: list[str], tmp_path: Path) -> None:
-    told = _told(version, traces, tmp_path)["said"]
+@pytest.mark.parametrize(
+    ("version", "gone"), [("reference", set()), ("newer_reference", {"registered", "marked"})]
+)
+def test_the_same_calls_give_the_same(
+    version: str,
+    gone: set[str],
+    traces: list[str],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    told = _told(request.getfixturevalue(version), traces, tmp_path)["said"]
     ours = _ours(traces, tmp_path)
     assert {what: ours[what] for what in told} == told
-    assert ours.keys() - told.keys() == (
-        set() if version == "0.0.12" else {"registered", "marked"}  # they are gone there
-    )
+    assert ours.keys() - told.keys() == gone
 
 
 def test_parameters_and_their_defaults_are_those_of_the_contract(
-    traces: list[str], tmp_path: Path
+    reference: Path, traces: list[str], tmp_path: Path
 ) -> None:
-    told = _told("0.0.12", traces, tmp_path)["parameters"]
+    told = _told(reference, traces, tmp_path)["parameters"]
     ours = {name: parameters_of(getattr(compat, name)) for name in EXTENSION}
     ours |= {name: parameters_of(getattr(dask, name)) for name in DASK}
     for kind, methods in CLASSES.items():

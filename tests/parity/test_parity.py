@@ -17,13 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from benchmarks.environments import reference_python
 from dftindexd.compat import Indexer
 from tests.parity.dump_reference import GROUPINGS, HASH_KINDS, QUERIES, decoded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-VERSION = "0.0.12"
 #: Columns whose values differ on purpose.
 DIFFERENT = frozenset(("dur_std", "size_std", "offset_min", "offset_max"))
 #: Functions whose ``io_cat`` the wider table knows and 0.0.12 does not.
@@ -31,15 +29,6 @@ WIDER_IO = frozenset(("fork", "pread64", "pwrite64", "preadv2", "pwritev2", "wai
 SHARED = ("live_v203", "live_v210", "v203_fork", "v210_fork", "v203_agg", "v210_service")
 
 Row = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def reference() -> Path:
-    """The interpreter of an environment with the reference in it."""
-    try:
-        return reference_python(VERSION)
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"dftracer-utils {VERSION} cannot be installed here: {error}")
 
 
 @pytest.fixture(scope="module")

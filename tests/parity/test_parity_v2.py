@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.environments import reference_python
 from dftindexd.index.model import AggregationTier, ParseRequest, TierConfig
 from dftindexd.index.query.aggregation import hash_tables, read_aggregation
 from dftindexd.index.query.answers import clock_of
@@ -29,7 +28,6 @@ from tests.index.query.traces import MemoryStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-VERSION = "0.0.14"
 TIER = AggregationTier(bucket_by="start")
 
 #: Their columns and ours.
@@ -61,12 +59,9 @@ Table = dict[Key, Row]
 
 
 @pytest.fixture(scope="module")
-def reference() -> Path:
-    """The interpreter of an environment with the reference in it."""
-    try:
-        return reference_python(VERSION)
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"dftracer-utils {VERSION} cannot be installed here: {error}")
+def reference(newer_reference: Path) -> Path:
+    """The version that reads generation 2."""
+    return newer_reference
 
 
 @pytest.fixture

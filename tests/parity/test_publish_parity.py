@@ -19,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from benchmarks.environments import reference_python
 from dftindexd.compat import Indexer
 from tests.end_to_end.running import Daemon, running_daemon
 from tests.parity.dump_reference import decoded
@@ -55,15 +54,6 @@ _ROW = re.compile(r"^'([0-9A-F]*)' seq:\d+, type:\d+ => ([0-9A-F]*)$", re.MULTIL
 _FAMILY = re.compile(r"column family name: (\S+)")
 
 Row = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def reference() -> Path:
-    """The interpreter of an environment with the reference in it."""
-    try:
-        return reference_python("0.0.12")
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"dftracer-utils 0.0.12 cannot be installed here: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.environments import reference_python
 from dftindexd import compat
 from dftindexd.compat import Indexer, StatisticsQueryUtility, TraceReader
 from tests.parity.dump_reader import read, signatures, statistics
@@ -27,15 +26,6 @@ SHARED = ("live_v203", "live_v210")
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFTINDEXD_STATE_DIR", str(tmp_path / "state"))
-
-
-@pytest.fixture(scope="module")
-def reference() -> Path:
-    """The interpreter of an environment with the reference in it."""
-    try:
-        return reference_python("0.0.12")
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"dftracer-utils 0.0.12 cannot be installed here: {error}")
 
 
 @pytest.fixture(scope="module")
