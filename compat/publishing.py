@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Final, Literal, NamedTuple
@@ -99,7 +99,10 @@ def _workers() -> Iterator[ProcessPoolExecutor]:
     count = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(count, mp_context=get_context("fork")) as pool:
         pool.submit(os.getpid).result()
-        yield pool
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure nobody wants the rest
 
 
 def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Published:
@@ -140,6 +143,10 @@ def _told() -> Iterator[None]:
         yield
     except CoreError as error:
         raise error_from_code(error.code, error.message, error.hint) from error
+    except BrokenExecutor as error:
+        raise DftIndexError(
+            "a process that reads traces was killed", "see whether there is memory enough"
+        ) from error
     except OSError as error:
         raise DftIndexError(f"cannot publish: {error}", "check the place and its room") from error
 
@@ -156,8 +163,8 @@ def _write(
     how many events it has."""
     everything = sum(one.stamp.size for one in traces)
     largest_first = sorted(range(len(traces)), key=lambda place: -traces[place].stamp.size)
-    jobs: dict[int, Future[_Read]] = {
-        place: pool.submit(_read, place + 1, traces[place], made) for place in largest_first
+    jobs: dict[Future[_Read], int] = {
+        pool.submit(_read, place + 1, traces[place], made): place for place in largest_first
     }
     database = PublishedDatabase(path)
     database.put(registry_rows(len(traces) + 1))
@@ -165,12 +172,12 @@ def _write(
     if made is None:
         database.put(published_aggregation(aggregated, kept))
     root, done = RootSummary(), 0
-    for place, trace in enumerate(traces):
-        read = jobs.pop(place).result()
-        root.add(read.summary)
+    for job in as_completed(jobs):
+        place, read = jobs.pop(job), job.result()  # nothing keeps the rows any longer
+        root.add(place, read.summary)
         database.put(read.rows)
         aggregated[place] = read.aggregated or aggregated[place]
-        done += trace.stamp.size
+        done += traces[place].stamp.size
         progress(done, everything)
     if made is not None:
         database.put(published_aggregation(aggregated, made))

@@ -259,14 +259,20 @@ def _name_rows(trace: _Trace) -> Iterable[PublishedRow]:
 
 
 class RootSummary:
-    """The summaries of all traces together."""
+    """The summaries of all traces together, in their order, in whichever order they come."""
 
     def __init__(self) -> None:
         self._all = TraceSummary(Totals(), {}, {}, {}, 0, 0)
         self._traces = self._chunks = 0
+        self._early: dict[int, TraceSummary] = {}
 
-    def add(self, one: TraceSummary) -> None:
-        """Take one more trace."""
+    def add(self, place: int, one: TraceSummary) -> None:
+        """Take the trace at *place*."""
+        self._early[place] = one
+        while self._traces in self._early:
+            self._take(self._early.pop(self._traces))
+
+    def _take(self, one: TraceSummary) -> None:
         every = self._all
         every.totals.add(one.totals)
         add_counts(every.cats, one.cats)

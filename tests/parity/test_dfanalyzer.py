@@ -50,10 +50,11 @@ def test_it_analyses_a_published_run_without_an_index_build(
     options = ("analyzer=dftracer", "analyzer/preset=posix", "view_types=[proc_name]")
     command = [str(program), f"trace_path={run}", *options, f"hydra.run.dir={tmp_path}"]
     analysed = subprocess.run(
-        [*command, "cluster=local"],
+        [*command, "cluster=local", "cluster.n_workers=1"],  # more of them wait for each other
         capture_output=True,
         text=True,
         check=False,
+        timeout=200,
         cwd=tmp_path,
         env=os.environ | {"USER": "test", "COLUMNS": "120"},
     )
