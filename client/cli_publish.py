@@ -17,7 +17,7 @@ from dftindexd.protocol.errors import InvalidArgumentError
 __all__ = ()
 
 _MODULE = "dftindexd.compat.publish_command"
-_FORMATS = ("dftracer-utils-0.0.12",)
+_FORMATS = ("dftracer-utils-0.0.12", "dfanalyzer-0.0.9")
 
 
 @_verb("publish")
@@ -30,12 +30,16 @@ _FORMATS = ("dftracer-utils-0.0.12",)
     help="Where the store goes, as OUT/.dftindex; else beside the traces.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(_FORMATS), default=_FORMATS[0], help="Whose store it is."
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    default=_FORMATS[0],
+    help="For which tool it is.",
 )
 @click.option(
     "--interval-ms",
     type=click.FloatRange(min=0.001),
-    help="Width of a time bucket; else that of the daemon. dfanalyzer wants its time_granularity.",
+    help="Width of a time bucket; else 1 s for dfanalyzer, and that of the daemon otherwise.",
 )
 @click.option("--force", is_flag=True, help="Keep a store of somebody else's aside.")
 @click.option("--unfinished", is_flag=True, help="Publish traces that are still written, too.")
@@ -54,7 +58,10 @@ def publish(
     The files are yours. The traces are read once more, for what no index of ours holds. What was
     published before is replaced; what another tool made is not, without --force.
 
-    Example: dftindexd-client publish ~/traces/run1
+    \b
+    Examples:
+      dftindexd-client publish ~/traces/run1
+      dftindexd-client publish ~/traces/run1 --format dfanalyzer-0.0.9
     """
     if find_spec("rocksdict") is None:
         raise InvalidArgumentError(

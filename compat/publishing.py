@@ -32,19 +32,24 @@ from dftindexd.index.trace import kernel_cache
 from dftindexd.index.trace.trace_file import open_trace
 from dftindexd.protocol.errors import DftIndexError, InvalidArgumentError, error_from_code
 
-__all__ = ("FORMAT", "Order", "Published", "publish")
+__all__ = ("Order", "Published", "publish")
 
-FORMAT: Final = "dftracer-utils-0.0.12"
+_FORMAT: Final = "dftracer-utils-0.0.12"
+#: The same for dfanalyzer as it comes: with the width of buckets that it asks for, and in a way
+#: that one worker of its cluster has all traces. Where two have rows it stops for ever under
+#: Python 3.11, in Dask (docs/publishing.md).
+_FOR_ANALYZER: Final = "dfanalyzer-0.0.9"
+_ANALYZER_INTERVAL_US: Final = 1_000_000
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What to publish: the traces in *directory*, into *out* if it is given; *unfinished* ones
     only if that is said, and over somebody else's store only with *force*. Time buckets are
-    *interval_us* wide, else as wide as those of the daemon."""
+    *interval_us* wide, else as wide as the tool of *format* asks for, or as those of the daemon."""
 
     directory: str
     out: str | None = None
-    format: Literal["dftracer-utils-0.0.12"] = FORMAT
+    format: Literal["dftracer-utils-0.0.12", "dfanalyzer-0.0.9"] = _FORMAT
     interval_us: int | None = None
     force: bool = False
     unfinished: bool = False
@@ -118,12 +123,23 @@ def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Publ
         traces = list(indexed.traces)
         _refuse_unfinished(traces, unfinished=order.unfinished)
         marker = Marker(directory, generation, order.format)
+        interval_us = _interval_us(order) or indexed.tier.interval_us
         made = None
-        if order.interval_us not in (None, indexed.tier.interval_us):
-            made = AggregationTier(interval_us=order.interval_us)
+        if interval_us != indexed.tier.interval_us:
+            made = AggregationTier(interval_us=interval_us)
         with _told(), new_store(place, marker) as part:
-            events = _write(part, pool, traces, indexed.tier, made, progress)
-    return _published(place, traces, events, generation, indexed)
+            database = PublishedDatabase(part)
+            root = _write(database, pool, traces, indexed.tier, made, progress)
+            if order.format == _FOR_ANALYZER:
+                database.put(root.rows_for_one_worker())
+            database.close()
+    return _published(place, traces, root.events, generation, indexed)
+
+
+def _interval_us(order: Order) -> int | None:
+    if order.interval_us is None and order.format == _FOR_ANALYZER:
+        return _ANALYZER_INTERVAL_US
+    return order.interval_us
 
 
 def _refuse_unfinished(traces: Sequence[IndexedTrace], *, unfinished: bool) -> None:
@@ -152,21 +168,20 @@ def _told() -> Iterator[None]:
 
 
 def _write(
-    path: str,
+    database: PublishedDatabase,
     pool: ProcessPoolExecutor,
     traces: Sequence[IndexedTrace],
     kept: AggregationTier,
     made: AggregationTier | None,
     progress: Progress,
-) -> int:
-    """Write the database, with the aggregation that is *kept*, or another that is *made*; return
-    how many events it has."""
+) -> RootSummary:
+    """Write the rows of *traces*, with the aggregation that is *kept*, or another that is *made*;
+    return what they hold together."""
     everything = sum(one.stamp.size for one in traces)
     largest_first = sorted(range(len(traces)), key=lambda place: -traces[place].stamp.size)
     jobs: dict[Future[_Read], int] = {
         pool.submit(_read, place + 1, traces[place], made): place for place in largest_first
     }
-    database = PublishedDatabase(path)
     database.put(registry_rows(len(traces) + 1))
     aggregated = [one.aggregated for one in traces]
     if made is None:
@@ -182,8 +197,7 @@ def _write(
     if made is not None:
         database.put(published_aggregation(aggregated, made))
     database.put(root.rows())
-    database.close()
-    return root.events
+    return root
 
 
 def _published(

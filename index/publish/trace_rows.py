@@ -46,7 +46,8 @@ _Counts = dict[str, int]
 
 
 class TraceSummary(msgspec.Struct):
-    """What a trace holds, by category, name and thread; its newlines and bytes of text."""
+    """What a trace holds, by category, name and thread; its newlines, bytes of text and
+    processes."""
 
     totals: Totals
     cats: _Counts
@@ -54,6 +55,7 @@ class TraceSummary(msgspec.Struct):
     threads: _Counts
     newlines: int
     text_bytes: int
+    pids: set[int]
 
 
 class _Trace(msgspec.Struct, frozen=True):
@@ -99,7 +101,8 @@ def _summary_of(
     totals.min_ts, totals.max_te = stats.min_ts, stats.max_te or 0
     totals.dur_min, totals.dur_max = stats.min_dur, stats.max_dur or 0
     threads = {f"{pid}:{tid}": count for (pid, tid), count in spread.threads.items()}
-    return TraceSummary(totals, cats, names, threads, contents.newlines, contents.text_bytes)
+    pids = {pid for pid, _ in spread.threads}
+    return TraceSummary(totals, cats, names, threads, contents.newlines, contents.text_bytes, pids)
 
 
 # -- dimensions ------------------------------------------------------------------------------------
@@ -238,9 +241,11 @@ def _manifest_rows(trace: _Trace) -> Iterable[PublishedRow]:
         yield to.MANIFEST, place, u64(kind.count) + blob(kind.numbers)
     for name, numbers in trace.contents.metadata.items():
         yield to.MANIFEST, b"M|" + key + name.encode(), blob(numbers)
-    pids = sorted({pid for pid, _ in trace.threads})
-    value = varint(len(pids)) + b"".join(map(varint, pids))
-    yield to.MANIFEST, b"P|" + trace.file, value
+    yield _pids_row(trace.file, trace.summary.pids)
+
+
+def _pids_row(file: bytes, pids: set[int]) -> PublishedRow:
+    return to.MANIFEST, b"P|" + file, varint(len(pids)) + b"".join(map(varint, sorted(pids)))
 
 
 def _name_rows(trace: _Trace) -> Iterable[PublishedRow]:
@@ -262,7 +267,8 @@ class RootSummary:
     """The summaries of all traces together, in their order, in whichever order they come."""
 
     def __init__(self) -> None:
-        self._all = TraceSummary(Totals(), {}, {}, {}, 0, 0)
+        self._all = TraceSummary(Totals(), {}, {}, {}, 0, 0, set())
+        self._pids: list[set[int]] = []  # of each trace
         self._traces = self._chunks = 0
         self._early: dict[int, TraceSummary] = {}
 
@@ -280,6 +286,8 @@ class RootSummary:
         add_counts(every.threads, one.threads)
         every.newlines += one.newlines
         every.text_bytes += one.text_bytes
+        every.pids |= one.pids
+        self._pids.append(one.pids)
         self._traces += 1
         self._chunks += one.totals.events > 0
 
@@ -300,3 +308,15 @@ class RootSummary:
             (to.ROOT_NAME_COUNTS, _ROOT, _counts(every.names)),
             (to.ROOT_PID_TID_COUNTS, _ROOT, _counts(every.threads)),
         ]
+
+    def rows_for_one_worker(self) -> list[PublishedRow]:
+        """Return rows of the processes of each trace that have the smallest of all besides, to be
+        written over those of the traces.
+
+        dfanalyzer gives a trace to that worker of its cluster which the smallest process names, and
+        asks there for the processes of its traces. So all go to one, which asks for all.
+        """
+        if not self._all.pids:
+            return []
+        least = {min(self._all.pids)}
+        return [_pids_row(u32(place + 1), pids | least) for place, pids in enumerate(self._pids)]
