@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from msgspec import UNSET
 
+from dftindexd.protocol.errors import InvalidArgumentError
 from dftindexd.protocol.inverted_requests import (
+    Condition,
     IndicesRequest,
     PartitionsRequest,
     Predicates,
@@ -26,6 +28,11 @@ __all__ = ("AsyncIndices", "BlockingIndices", "GivenPredicates", "sent_predicate
 
 #: Predicates as they are given: a list of lists of a column, an operator, and a value or values.
 GivenPredicates: TypeAlias = Sequence[Sequence[tuple[str, str, Scalar | Sequence[Scalar]]]]
+
+_CONDITION_PARTS: Final = 3
+#: What messages can hold of whole numbers.
+_LEAST: Final = -(2**63)
+_GREATEST: Final = 2**64 - 1
 
 
 class AsyncIndices(ABC):
@@ -106,17 +113,42 @@ class BlockingIndices(ABC):
 
 
 def sent_predicates(predicates: GivenPredicates | None) -> Predicates | None:
-    """Return predicates as they are sent."""
+    """Return predicates as they are sent.
+
+    :raises InvalidArgumentError: they are no list of lists of a column, an operator and a value.
+    """
     if predicates is None:
         return None
-    return tuple(
-        tuple((column, op, _sent(value)) for column, op, value in conjunction)
-        for conjunction in predicates
+    return tuple(tuple(map(_sent_condition, one)) for one in predicates)
+
+
+def _sent_condition(condition: Sequence[Any]) -> Condition:
+    # Brackets that are missing, or a text in place of all, leave a text here.
+    if isinstance(condition, str) or len(condition) != _CONDITION_PARTS:
+        raise _malformed(condition)
+    column, op, value = condition
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return column, op, tuple(map(_sent_value, value))
+    return column, op, _sent_value(value)
+
+
+def _sent_value(value: object) -> Scalar:
+    if value is not None and not isinstance(value, str | int | float):
+        raise InvalidArgumentError(
+            f"columns have no values such as {value!r}", "give a number, a text, or None for null"
+        )
+    if isinstance(value, int) and not _LEAST <= value <= _GREATEST:
+        raise InvalidArgumentError(
+            f"the number {value} is out of range", "columns have numbers of 64 bits"
+        )
+    return value
+
+
+def _malformed(given: object) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"predicates are no list of lists of conditions: {given!r}",
+        "such as [[('pid', '==', 7), ('cat', 'in', ['posix'])]]",
     )
-
-
-def _sent(value: Scalar | Sequence[Scalar]) -> Scalar | tuple[Scalar, ...]:
-    return value if value is None or isinstance(value, str | int | float) else tuple(value)
 
 
 def _indices_request(
@@ -125,7 +157,7 @@ def _indices_request(
     return IndicesRequest(
         path=None if path is None else os.fspath(path),
         column=column,
-        values=None if values is None else tuple(values),
+        values=None if values is None else tuple(map(_sent_value, values)),
         finished_only=finished,
     )
 

@@ -16,7 +16,7 @@ from dftindexd.compat.capsule import ArrowBatch
 from dftindexd.compat.config import AggregationConfig
 from dftindexd.compat.distributed_index import literal_store
 from dftindexd.compat.indexer import Indexer
-from dftindexd.compat.planning import threads_of
+from dftindexd.compat.planning import files_a_batch, threads_of
 
 try:
     from distributed import Client, get_client
@@ -150,7 +150,7 @@ def distributed_index(
                 forced=force_rebuild,
                 partition="lpt" if partition == "lpt" else "round_robin",
                 parallelism=_parallelism(parallelism_per_worker, client),
-                flush_every=flush_every_files,
+                flush_every=files_a_batch(flush_every_files),
             )
             executor: Executor = Inline() if client is None else DaskExecutor(client)
             done = run_build(build, store, executor, progress)

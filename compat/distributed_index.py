@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dftindexd.compat.capsule import ArrowBatch
 from dftindexd.compat.errors import DFTUtilsIndexerError, DFTUtilsIOError
-from dftindexd.compat.planning import checked_ids, checked_paths, threads_of
+from dftindexd.compat.planning import checked_ids, checked_paths, files_a_batch, threads_of
 from dftindexd.compat.runtime import Runtime, checked_runtime
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def build_sst_batch(
             tiers=tiers,
             staging=staging_dir,
             parallelism=threads,
-            flush_every=flush_every_files,
+            flush_every=files_a_batch(flush_every_files),
             forced=force_rebuild,
         )
         built = build_batch(order, _counting(progress, len(files)))

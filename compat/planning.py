@@ -14,6 +14,7 @@ __all__ = (
     "checked_ids",
     "checked_paths",
     "enumerate_gzip_members",
+    "files_a_batch",
     "plan_lpt_partition",
     "plan_work_units",
     "scan_files",
@@ -27,6 +28,13 @@ def threads_of(parallelism: int, runtime: object) -> int:
     if parallelism < 0:
         raise ValueError(f"parallelism must be at least 0, not {parallelism}")
     return parallelism or (chosen or get_default_runtime()).threads
+
+
+def files_a_batch(flush_every_files: int) -> int:
+    """Return after how many files artifacts are written, 0 for at the end."""
+    if flush_every_files < 0:
+        raise ValueError(f"flush_every_files must be at least 0, not {flush_every_files}")
+    return flush_every_files
 
 
 def scan_files(

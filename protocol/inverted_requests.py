@@ -6,14 +6,17 @@ from typing import TypeAlias
 
 from dftindexd.protocol.message import AnswerHead, Request
 
-__all__ = ("IndicesRequest", "PartitionsRequest", "Predicates", "Scalar")
+__all__ = ("Condition", "IndicesRequest", "PartitionsRequest", "Predicates", "Scalar")
 
 #: A value of a column; ``None`` is null.
 Scalar: TypeAlias = bool | int | float | str | None
 
 #: A column, an operator (``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``), and a value or, for
-#: ``in``, values: any of the outer ones is to hold, of which each is all of its literals.
-Predicates: TypeAlias = tuple[tuple[tuple[str, str, Scalar | tuple[Scalar, ...]], ...], ...]
+#: ``in``, values.
+Condition: TypeAlias = tuple[str, str, Scalar | tuple[Scalar, ...]]
+
+#: Any of the outer ones is to hold, of which each is all of its conditions.
+Predicates: TypeAlias = tuple[tuple[Condition, ...], ...]
 
 
 class IndicesRequest(Request[AnswerHead], frozen=True, kw_only=True, tag="indices"):

@@ -74,6 +74,8 @@ _DERIVED: Final = {
 _GONE: Final = re.compile(
     r"Object at location .* not found|No such file or directory|No files found at"
 )
+#: Which part of the engine an error is from; several may stand before what it says.
+_ENGINE_PART: Final = re.compile(r"(?:[A-Z]\w* error|Error during planning): ")
 _NO_FIELD: Final = re.compile(r"No field named ([^\n]+?)\.(?:\s|$)")
 _NO_TABLE: Final = re.compile(r"table '(?:datafusion\.public\.)?([^']*)' not found")
 _NO_FUNCTION: Final = re.compile(r"(?:Invalid|table) function '([^']*)'")
@@ -300,8 +302,7 @@ def _error(statement: Statement, text: str) -> CoreError:
     parsed = re.search(r'ParserError\("(.*)"\)', text, re.DOTALL)
     if parsed is not None:
         return QueryError(parsed[1].replace('\\"', '"'), "see the page on views")
-    message = text.removeprefix("DataFusion error: ").splitlines()[0].rstrip(".")
-    message = message.partition(": ")[2] or message
+    message = _cause(text)
     if (field := _NO_FIELD.search(text)) is not None:
         valid = re.search(r"Valid fields are (.*?)\.?$", text, re.DOTALL)
         if valid is None:
@@ -321,6 +322,15 @@ def _error(statement: Statement, text: str) -> CoreError:
         hint = "; ".join(text.splitlines()[1:]) or "see the page on views"
         return QueryError(f"no function {function[1]}{_where(statement, function[1])}", hint)
     return QueryError(message.replace(_EVERY, ""), "see the page on views")
+
+
+def _cause(text: str) -> str:
+    """Return what the engine says first of the cause; before that it names steps of its own."""
+    message = text.removeprefix("DataFusion error: ").rpartition("\ncaused by\n")[2]
+    message = " ".join(map(str.strip, message.splitlines())).rstrip(".")
+    while (said := _ENGINE_PART.match(message)) is not None:
+        message = message[said.end() :]
+    return message
 
 
 def _gone() -> TraceChangedError:

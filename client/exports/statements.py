@@ -7,10 +7,13 @@ sorts more rows than a daemon allows it memory for, and the rows come in order a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+
+from dftindexd.protocol.errors import InvalidArgumentError
 
 __all__ = (
     "COUNTERS",
@@ -66,6 +69,8 @@ _TEXTS: Final = {
     "version": "processes.version",
     "thread": "streams.thread_name",
 }
+#: Where brackets of a condition are none: in texts, names and comments.
+_NO_SIGNS: Final = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _BLOCKS: Final = (
     'SELECT process_id, stream_id, "processes.pid" AS pid, "streams.tid" AS tid, '
     'coalesce(CAST("processes.start_time" AS BIGINT), 0) AS start, '
@@ -193,7 +198,15 @@ def one_of(column: str, values: Sequence[str]) -> str:
 
 
 def _condition(text: str) -> str:
-    """Return somebody's condition on a line of its own, which it may end with a comment."""
+    """Return somebody's condition on a line of its own, which it may end with a comment.
+
+    :raises InvalidArgumentError: its brackets do not match; with ours they might, to other ends.
+    """
+    depth = 0
+    for sign in re.findall("[()]", _NO_SIGNS.sub("", text)):
+        depth += 1 if sign == "(" else -1
+        if depth < 0:
+            raise InvalidArgumentError("the filter closes a bracket that it does not open", text)
     return f"(\n{text}\n)" if text else ""
 
 

@@ -300,10 +300,11 @@ def test_real_traces_answer_as_on_one_machine(
         ({"local_staging": ""}, "local_staging is required"),
         ({"directory": ""}, "either directory or files is required"),
         ({"partition": "random"}, "unknown partition=random"),
+        ({"flush_every_files": -1}, "flush_every_files must be at least 0, not -1"),
     ],
 )
-def test_arguments_that_are_missing_are_named(
-    tmp_path: Path, run: Path, options: dict[str, str], text: str
+def test_arguments_that_are_missing_or_out_of_range_are_named(
+    tmp_path: Path, run: Path, options: dict[str, object], text: str
 ) -> None:
     full = {"directory": str(run), "index_path": str(tmp_path), "local_staging": str(tmp_path)}
     with pytest.raises(ValueError, match=text):

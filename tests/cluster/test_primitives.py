@@ -273,6 +273,10 @@ def test_files_are_scanned_by_suffix_or_glob(run: Path, tmp_path: Path) -> None:
             *(TypeError, "must be str or None"),
         ),
         (lambda: build_sst_batch(["a"], [], "s", "b"), ValueError, "file_ids"),
+        (
+            lambda: build_sst_batch(["a"], [1], "s", "b", flush_every_files=-1),
+            *(ValueError, "flush_every_files must be at least 0"),
+        ),
         (lambda: IndexDatabase(""), ValueError, "index_path"),
         (
             lambda: scan_aggregation_manifest([], [], "s", "m", shard_begin=5, shard_end=5),

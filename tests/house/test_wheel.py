@@ -22,6 +22,16 @@ NEEDED_SETUPTOOLS = (77,)
 #: Compiled packages that must have wheels for the Python after the newest that tests run on.
 COMPILED = (*("isal", "msgspec", "numba", "numpy", "pyarrow", "rocksdict", "rpds-py", "uvloop"),)
 
+#: What the base dependencies do not do, and what each begins with.
+_OF_THE_DAEMON = {
+    "error: dftindexd.index needs rocksdict": "from dftindexd.daemon.command import main; main()",
+    "ImportError: dftindexd.index needs rocksdict": (
+        "from dftindexd.compat import Indexer; Indexer('.', index_dir='i').ensure_indexed()"
+    ),
+    "dftindexd.views needs numpy": "import dftindexd.views.indices",
+    "dftindexd.compat.dask needs dask.distributed": "import dftindexd.compat.dask",
+}
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -99,6 +109,13 @@ def test_the_client_works_from_it_with_the_base_dependencies_alone(
     assert Path(where).is_relative_to(environment)
     with (ROOT / "pyproject.toml").open("rb") as file:
         assert version == f"client {tomllib.load(file)['project']['version']}"
+    for part, code in _OF_THE_DAEMON.items():
+        done = subprocess.run(
+            (python, "-c", code), cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        extra = "dask" if "dask" in part else "daemon"
+        assert done.stderr.splitlines()[-1].endswith(f"{part}: install dftindexd[{extra}]")
 
 
 def _base_modules() -> set[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dftindexd.client.exports.statements import (
     COUNTERS,
     INSTANCES,
@@ -14,6 +16,7 @@ from dftindexd.client.exports.statements import (
     parts,
     table_statement,
 )
+from dftindexd.protocol.errors import InvalidArgumentError
 from dftindexd.views.sets import VIEW_SETS
 from dftindexd.views.statement import read_statement
 
@@ -82,3 +85,17 @@ def test_a_table_is_asked_for_what_was_chosen() -> None:
         'SELECT "path" FROM "files" WHERE true'
     )
     assert "stream_id IN ('s')" in blocks_statement(Choice(directory="d", streams=("s",)))
+
+
+@pytest.mark.parametrize("condition", ["size > 1) OR (1 = 1", ")", "name = '(' AND size > 1)"])
+def test_a_condition_ends_no_bracket_that_it_does_not_begin(condition: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="closes a bracket"):
+        table_statement("files", Choice(directory="d", condition=condition), None)
+
+
+@pytest.mark.parametrize(
+    "condition", ["(a > 1) OR (b = 2)", "name = 'it''s )' AND \"odd )\" > 1 -- )", "a > 1 /* ) */"]
+)
+def test_brackets_in_texts_names_and_comments_are_none(condition: str) -> None:
+    text = table_statement("files", Choice(directory="d", condition=condition), None)
+    assert condition in text
