@@ -301,7 +301,7 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(
 
     out, where = str(tmp_path / "x.folded"), str(run)
     assert told(where, out, "--filter", "nme = 1")[1].startswith(
-        "error: no column nme at Line: 2, Column: 1; the columns are"
+        "error: no column nme at Line: 2, Column: 1; did you mean name? the columns are"
     )
     for options, text in (
         (("--process", "x"), "no process 'x'"),
