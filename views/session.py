@@ -155,7 +155,8 @@ class Session:
         def view_instance(view_set: Any, instance: Any) -> Table:
             return self._instances[view_set.python_value().as_py(), instance.python_value().as_py()]
 
-        self._context.register_udtf(udtf(view_instance, INSTANCE_FUNCTION))
+        for spelling in statement.spellings:
+            self._context.register_udtf(udtf(view_instance, spelling))
 
     def _add(self, name: str) -> None:
         if self._context.table_exist(name):

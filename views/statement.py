@@ -50,11 +50,13 @@ class _Token(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """What a text names: all words, and the instances of view sets as (set, id)."""
+    """What a text names: all words, the instances of view sets as (set, id), and how it writes
+    :data:`INSTANCE_FUNCTION`: the engine takes another case, or quotes, for another function."""
 
     text: str
     names: frozenset[str]
     instances: tuple[tuple[str, str], ...]
+    spellings: frozenset[str]
 
 
 def place_of(text: str, at: int) -> str:
@@ -92,7 +94,8 @@ def read_statement(text: str) -> Statement:
         )
     _check_depth(text, tokens)
     names = frozenset(token.name for token in tokens if token.kind in ("word", "quoted"))
-    return Statement(text, names, tuple(_instances(text, tokens)))
+    spellings = frozenset(token.text for token in tokens if _is_function(token))
+    return Statement(text, names, tuple(_instances(text, tokens)), spellings)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -113,9 +116,13 @@ def _check_depth(text: str, tokens: list[_Token]) -> None:
             )
 
 
+def _is_function(token: _Token) -> bool:
+    return token.kind in ("word", "quoted") and token.name == INSTANCE_FUNCTION
+
+
 def _instances(text: str, tokens: list[_Token]) -> Iterator[tuple[str, str]]:
     for at, token in enumerate(tokens):
-        if token.kind not in ("word", "quoted") or token.name != INSTANCE_FUNCTION:
+        if not _is_function(token):
             continue
         following = tokens[at + 1 : at + 6]
         signs = [one.text for one in following]

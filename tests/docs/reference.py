@@ -62,7 +62,7 @@ Views are **made when they are first asked for**, from only those chunks of trac
 process or stream, and kept as Parquet in the folder `views` of the store: asking again reads no
 trace and writes nothing. A partition is fresh while it was made of exactly the blocks that there
 are, with the present version of its set; when a trace grows, is replaced or goes, only partitions
-of its own processes are made anew, and those in which only another trace tells the name of a file.
+of its own processes are made anew, and those with a file whose name another trace tells, or none.
 A file is named by the checksum of its bytes; one that is damaged or gone is made anew.
 A partition that no answer used for a week is deleted, and the least recently used ones beyond 4 GiB
 a store. Nothing is lost with them. `dftindexd-client views` lists what is kept, `views drop`

@@ -73,6 +73,15 @@ def test_errors_have_the_place_and_what_there_is(
     assert hint in raised.value.hint
 
 
+@pytest.mark.parametrize("function", ["view_instance", "VIEW_INSTANCE", '"view_instance"'])
+def test_the_function_is_found_as_sql_finds_names(root: MadeRoot, function: str) -> None:
+    asked = f"SELECT count(*) FROM {function}('thread_spans', 'n1:7:100:8')"
+    assert root.ask(asked) == root.ask(asked.replace(function, "view_instance"))
+    assert root.ask(f"{asked} UNION ALL {asked.replace(function, 'View_Instance')}") == [
+        *root.ask(asked) * 2
+    ]
+
+
 def test_a_statement_takes_no_more_memory_than_it_may(
     root: MadeRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
