@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from importlib.util import find_spec
 
@@ -78,4 +77,4 @@ def publish(
         "json": settings.json,
     }
     command = [sys.executable, "-m", _MODULE, msgspec.json.encode(order).decode()]
-    sys.exit(subprocess.run(command, check=False).returncode)
+    os.execv(sys.executable, command)

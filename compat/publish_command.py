@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dftindexd.client.cli_output import print_document, print_error
 from dftindexd.compat.publishing import Order, Published, publish
@@ -44,9 +42,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _with_progress(order: Order) -> Published:
-    console = Console(stderr=True)
-    if order.json or not console.is_terminal:
+    if order.json or not sys.stderr.isatty():
         return publish(order)
+    from rich.console import Console  # only here: it takes a while to import
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     # Its thread begins with the first progress, after the workers were forked.
     bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)

@@ -10,8 +10,7 @@ import numpy.typing as npt
 __all__ = ("PackedRows",)
 
 _SEVEN: Final = np.uint64(7)
-_LOW: Final = np.uint64(0x7F)
-_MORE: Final = np.uint64(0x80)
+_LOW: Final = np.uint8(0x7F)
 
 _Array: TypeAlias = npt.NDArray[Any]
 
@@ -22,41 +21,47 @@ class PackedRows:
 
     def __init__(self, length: int, width: int) -> None:
         self._width = width
-        self._bytes = np.zeros((length, width), np.uint8)
-        self._ends = np.zeros(length, np.int64)
-        self._every = np.arange(length)
+        self._bytes = np.zeros(length * width, np.uint8)
+        self._begins = np.arange(length) * width
+        self._ends = self._begins.copy()
 
     def add_fixed(self, numbers: _Array, kind: str, rows: _Array | None = None) -> None:
         """Add numbers of numpy's type *kind*, such as ``>f8``, as they lie in memory."""
         data = np.ascontiguousarray(numbers.astype(kind))
         size = data.dtype.itemsize
-        places, columns = self._places(rows)
-        parts = data.view(np.uint8).reshape(len(places), size)
-        self._bytes[places[:, None], columns[:, None] + np.arange(size)] = parts
-        self._ends[places] += size
+        ends = self._ends if rows is None else self._ends[rows]
+        parts = data.view(np.uint8).reshape(len(ends), size)
+        for place in range(size):
+            self._bytes[ends + place] = parts[:, place]
+        self._ends[slice(None) if rows is None else rows] += size
 
     def add_varint(self, numbers: _Array, rows: _Array | None = None) -> None:
         """Add numbers that are not negative as LEB128."""
         left = numbers.astype(np.uint64)
-        places, columns = self._places(rows)
+        places = np.arange(len(self._ends)) if rows is None else rows
+        ends = self._ends[places]
         while len(places):
             rest = left >> _SEVEN
             goes_on = rest != 0
-            self._bytes[places, columns] = (left & _LOW) | np.where(goes_on, _MORE, np.uint64(0))
-            self._ends[places] += 1
-            places, columns, left = places[goes_on], columns[goes_on] + 1, rest[goes_on]
+            self._bytes[ends] = left.astype(np.uint8) & _LOW | goes_on.astype(np.uint8) << 7
+            ends += 1
+            self._ends[places] = ends
+            places, ends, left = places[goes_on], ends[goes_on], rest[goes_on]
 
-    def _places(self, rows: _Array | None) -> tuple[_Array, _Array]:
-        places = self._every if rows is None else rows
-        return places, self._ends[places].copy()
+    def _sizes(self) -> _Array:
+        sizes = self._ends - self._begins
+        if len(sizes) and sizes.max() > self._width:
+            raise IndexError(f"a row of {sizes.max()} bytes in {self._width}")
+        return sizes
 
     def rows(self) -> list[bytes]:
         """Return the rows."""
-        data, width = self._bytes.tobytes(), self._width
-        begins = range(0, len(data), width)
-        ends = self._ends.tolist()
-        return [data[begin : begin + end] for begin, end in zip(begins, ends, strict=True)]
+        self._sizes()
+        data = self._bytes.tobytes()
+        pairs = zip(self._begins.tolist(), self._ends.tolist(), strict=True)
+        return [data[begin:end] for begin, end in pairs]
 
     def joined(self) -> bytes:
         """Return the rows one after the other."""
-        return self._bytes[np.arange(self._width) < self._ends[:, None]].tobytes()
+        table = self._bytes.reshape(-1, self._width)
+        return table[np.arange(self._width) < self._sizes()[:, None]].tobytes()

@@ -61,10 +61,11 @@ def registry_rows(next_file_id: int) -> list[PublishedRow]:
 
 
 def hash_rows(tables: Iterable[Mapping[str, str]]) -> list[PublishedRow]:
-    """Return what hashes stand for, of files, hosts, other texts and processes, in this order."""
-    rows: list[PublishedRow] = []
+    """Return what hashes stand for, of files, hosts, other texts and processes, in this order; of
+    the hashes of one name the last one is found by it."""
+    rows: dict[bytes, bytes] = {}
     for kind, table in enumerate(tables):
         for hash_, name in table.items():
             there, back = bytes([kind]) + hash_.encode(), bytes([kind + 4]) + name.encode()
-            rows += ((to.HASH_TABLES, there, name.encode()), (to.HASH_TABLES, back, hash_.encode()))
-    return rows
+            rows[there], rows[back] = name.encode(), hash_.encode()
+    return [(to.HASH_TABLES, key, value) for key, value in rows.items()]
