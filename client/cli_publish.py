@@ -76,5 +76,5 @@ def publish(
         "socket": settings.socket,
         "json": settings.json,
     }
-    command = [sys.executable, "-m", _MODULE, msgspec.json.encode(order).decode()]
+    command = [sys.executable, "-P", "-m", _MODULE, msgspec.json.encode(order).decode()]
     os.execv(sys.executable, command)

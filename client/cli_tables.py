@@ -93,7 +93,8 @@ def print_status(status: StatusResult) -> None:
         f"dftindexd {status.version}, pid {status.pid}, up {age_text(status.uptime_seconds)}"
     )
     click.echo(f"socket {status.socket}")
-    click.echo(f"state in {status.state_dir}")
+    if status.state_dir:
+        click.echo(f"state in {status.state_dir}")
     click.echo(f"{status.workers} workers{restarted}")
     click.echo(
         f"event loop late by {status.loop_lag_p99_ms:.0f} ms at the 99th percentile, "

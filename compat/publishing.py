@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from dftindexd.actors.child_process import die_with_parent
 from dftindexd.client.sync_client import connect
 from dftindexd.compat.published_place import Marker, Place, free_place, new_store
 from dftindexd.compat.published_traces import Indexed, IndexedTrace, indexed_traces
@@ -102,7 +103,13 @@ def _workers() -> Iterator[ProcessPoolExecutor]:
     except kernel_cache.KernelCacheError as error:
         sys.stderr.write(f"traces are read more slowly: {error}\n")
     count = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(count, mp_context=get_context("fork")) as pool:
+    pool = ProcessPoolExecutor(
+        count,
+        mp_context=get_context("fork"),
+        initializer=die_with_parent,  # they would wait for work for ever
+        initargs=(os.getpid(),),
+    )
+    with pool:
         pool.submit(os.getpid).result()
         try:
             yield pool

@@ -271,7 +271,8 @@ class DaemonService:
     def _status(
         self, roots: tuple[RootStatus, ...], degraded: tuple[str, ...], *, of_all: bool = True
     ) -> StatusResult:
-        """Return the status; actors bear the names of roots, so that only *of_all* has them."""
+        """Return the status; only one *of_all* has actors, which bear the names of roots, and
+        paths of the daemon's own."""
         engine = self._engine
         supervisors = engine.supervisors() if of_all else ()
         actors: dict[str, dict[str, Any]] = {one.name: one.observe() for one in supervisors}
@@ -280,7 +281,7 @@ class DaemonService:
             pid=os.getpid(),
             version=__version__,
             uptime_seconds=time.monotonic() - self._started,
-            state_dir=engine.state_dir.path,
+            state_dir=engine.state_dir.path if of_all else "",
             socket=self._socket,
             workers=engine.pool.size,
             worker_restarts=engine.pool.restarts,
@@ -292,7 +293,7 @@ class DaemonService:
             loop_lag_p99_ms=lag.p99_ms,
             loop_lag_max_ms=lag.max_ms,
             loop_lag_seconds=lag.seconds,
-            config=self._configuration.file or "",
+            config=(self._configuration.file or "") if of_all else "",
             restart_needed=self._configuration.waiting,
         )
         return msgspec.convert(_sendable(msgspec.to_builtins(status)), StatusResult)

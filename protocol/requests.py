@@ -169,7 +169,7 @@ class StatusResult(_Reply, frozen=True):
     ``loop_lag_*``: by how many milliseconds the daemon's event loop was late within the last
     ``loop_lag_seconds``, as requests that came at any moment would have found it. ``config`` is the
     configuration file, empty without one; ``restart_needed`` are the keys that were changed in it
-    and wait for the daemon to be started again."""
+    and wait for the daemon to be started again. To guests it and ``state_dir`` are empty."""
 
     pid: int
     version: str

@@ -238,6 +238,7 @@ def test_each_guest_gets_of_every_answer_what_they_may_read(
     assert named(shared, told) <= seen
     assert "hidden-root" not in told
     assert "secret" not in told
+    assert str(shared.state) not in told
 
 
 @pytest.mark.parametrize("person", [None, *SEEN], ids=["owner", "alice", "bob", "carol"])
