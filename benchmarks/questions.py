@@ -112,7 +112,7 @@ def questions() -> dict[str, str]:
 
 def calls_of(client: Client, traces: Path) -> str:
     """Return what ``{calls}`` stands for on the page."""
-    query = "SELECT stream_id FROM streams WHERE array_has(tags, 'cpu')"
+    query = "SELECT stream_id FROM streams WHERE array_has(tags, 'cpu') ORDER BY 1"
     return " UNION ALL ".join(
         f"(SELECT * FROM view_instance('thread_spans', '{row['stream_id']}') WHERE depth > 0)"
         for row in client.sql(query, traces, seconds=3600.0).to_pylist()
