@@ -34,6 +34,9 @@ _log = get_log(__name__)
 STALL_SECONDS: Final = 60.0
 _LOOKS_PER_STALL: Final = 8
 
+#: The end of a process whose socket is closed is told within moments, but by other processes.
+_BURIAL_SECONDS: Final = 120.0
+
 
 class WorkerDiedError(CoreError):
     """A worker process died with a job in its hands."""
@@ -64,6 +67,8 @@ class ParserWorker(Actor):
         self._decoder = msgspec.msgpack.Decoder(ParseResult)
         self._jobs = 0
         self._traces = 0
+        # Where others take all threads that the loop has, a dead worker would wait for one of them.
+        self._burial = anyio.CapacityLimiter(1)
         self.slow = (0.0, "")
         """When the last job began, and why it was read without the kernel, ``""`` if with it."""
 
@@ -78,7 +83,8 @@ class ParserWorker(Actor):
             with context.protect(), self._timings.measured("parse"):
                 return await self._run(message)
         except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-            raise WorkerDiedError(await self._epitaph()) from error
+            with context.protect(_BURIAL_SECONDS):
+                raise WorkerDiedError(await self._epitaph()) from error
         except msgspec.MsgspecError as error:
             raise WorkerDiedError(f"a parser worker answered what is no result: {error}") from error
         finally:
@@ -135,14 +141,14 @@ class ParserWorker(Actor):
     async def _epitaph(self) -> str:
         if self._process is None:
             return "a parser worker never started"
-        code = await anyio.to_thread.run_sync(self._process.wait)
+        code = await anyio.to_thread.run_sync(self._process.wait, limiter=self._burial)
         return f"parser worker {self._pid or 'without a process'} {_ending(code)}"
 
     async def finalize(self, status: ExitStatus, context: ActorContext) -> None:
         if self._stream is not None:
             await self._stream.aclose()
         if self._process is not None:
-            await anyio.to_thread.run_sync(self._process.kill)
+            await anyio.to_thread.run_sync(self._process.kill, limiter=self._burial)
         _log.debug("worker_ended", worker=self.name, status=status.value)
 
     def observe(self) -> dict[str, object]:
