@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
+from dftindexd.client.presence import daemon_if_any
 from dftindexd.client.results import Answer
-from dftindexd.client.sync_client import Client, connect
+from dftindexd.client.sync_client import Client
 from dftindexd.cluster.artifacts import SstArtifactRegistry
 from dftindexd.cluster.coordinator import Ingested, showing
 from dftindexd.cluster.served_sets import served_sets
@@ -37,7 +38,6 @@ from dftindexd.protocol.errors import (
     DaemonUnreachableError,
     DftIndexError,
     NotFoundError,
-    PermissionDeniedError,
     ShuttingDownError,
     VersionMismatchError,
 )
@@ -185,14 +185,13 @@ def served_store(directory: bytes, path: str = "") -> Iterator[ServedStore | Non
     if not may_be_served():
         yield None
         return
-    try:
-        client = connect()
-    except (DaemonUnreachableError, PermissionDeniedError, VersionMismatchError):
-        yield None
-        return
-    with client:
-        store = _store_of(client, directory)
-        if store is None or (path and os.path.realpath(path) != os.path.realpath(store)):
+    with daemon_if_any() as client:
+        store = None if client is None else _store_of(client, directory)
+        if (
+            client is None
+            or store is None
+            or (path and os.path.realpath(path) != os.path.realpath(store))
+        ):
             yield None
         else:
             yield ServedStore(client, directory, store)

@@ -9,8 +9,9 @@ from typing import Any, cast
 import msgspec
 import pyarrow as pa
 
+from dftindexd.client.presence import daemon_if_any
 from dftindexd.client.results import Answer
-from dftindexd.client.sync_client import Client, connect
+from dftindexd.client.sync_client import Client
 from dftindexd.cluster.served_sets import served_sets
 from dftindexd.compat.reading import OpenIndex, Wanted
 from dftindexd.compat.selection import Selection
@@ -23,12 +24,7 @@ from dftindexd.index.query.selected import AnalyzerQuery, Part
 from dftindexd.index.query.trace_statistics import TraceStatistics
 from dftindexd.index.tier_sets import Sets, parts
 from dftindexd.index.tiers.checkpoints import Checkpoint
-from dftindexd.protocol.errors import (
-    DaemonUnreachableError,
-    NotFoundError,
-    PermissionDeniedError,
-    VersionMismatchError,
-)
+from dftindexd.protocol.errors import NotFoundError, VersionMismatchError
 from dftindexd.protocol.index_requests import (
     IndexBuildRequest,
     IndexChunksRequest,
@@ -153,16 +149,10 @@ def served_index(selection: Selection, tiers: TierConfig) -> Iterator[ServedInde
 
     :raises DFTUtilsIndexerError: there is one, and it cannot answer.
     """
-    with translated_errors():
+    with translated_errors(), daemon_if_any() as client:
         try:
-            client = connect()
-        except (DaemonUnreachableError, PermissionDeniedError, VersionMismatchError):
-            yield None
-            return
-        with client:
-            try:
-                served = ServedIndex(client, selection)
-            except (NotFoundError, VersionMismatchError):
-                yield None
-                return
-            yield served if parts(tiers) <= parts(served.tiers) else None
+            served = None if client is None else ServedIndex(client, selection)
+        except (NotFoundError, VersionMismatchError):
+            served = None
+        is_enough = served is not None and parts(tiers) <= parts(served.tiers)
+        yield served if is_enough else None
