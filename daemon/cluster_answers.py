@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Final, TypeAlias, assert_never
+from typing import Final, assert_never
 
 from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
@@ -17,13 +17,12 @@ from dftindexd.protocol.cluster_requests import (
     ClusterIngestResult,
     ClusterRegisterRequest,
     ClusterRegisterResult,
+    ClusterRequests,
 )
 from dftindexd.protocol.errors import InvalidArgumentError
 from dftindexd.protocol.index_requests import OfTraces
 
-__all__ = ("ClusterAnswers", "ClusterRequests")
-
-ClusterRequests: TypeAlias = ClusterHoldRequest | ClusterRegisterRequest | ClusterIngestRequest
+__all__ = ("ClusterAnswers",)
 
 #: A coordinator that works asks again; one that died holds traces for no longer than this.
 _LONGEST_HOLD: Final = 3600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 import msgspec
 import pyarrow as pa
@@ -43,6 +43,7 @@ from dftindexd.protocol.index_requests import (
     IndexNamesRequest,
     IndexPidsRequest,
     IndexPlansRequest,
+    IndexRequests,
     IndexRowsRequest,
     IndexSegmentsRequest,
     IndexSetsRequest,
@@ -51,21 +52,9 @@ from dftindexd.protocol.index_requests import (
 )
 from dftindexd.protocol.message import AnswerHead
 
-__all__ = ("IndexAnswers", "IndexRequests")
+__all__ = ("IndexAnswers",)
 
 T = TypeVar("T")
-
-IndexRequests: TypeAlias = (
-    IndexSetsRequest
-    | IndexBuildRequest
-    | IndexRowsRequest
-    | IndexSegmentsRequest
-    | IndexNamesRequest
-    | IndexPidsRequest
-    | IndexChunksRequest
-    | IndexPlansRequest
-    | IndexStatisticsRequest
-)
 
 _SETS_FIELDS: dict[str, pa.DataType] = {
     "name": pa.binary(),

@@ -17,11 +17,11 @@ from dftindexd.actors.state_dir import WatchSettings
 from dftindexd.actors.supervisor import Health
 from dftindexd.daemon.aggregation import AggregationAnswers
 from dftindexd.daemon.callers import Admission
-from dftindexd.daemon.cluster_answers import ClusterAnswers, ClusterRequests
+from dftindexd.daemon.cluster_answers import ClusterAnswers
 from dftindexd.daemon.debug_dump import debug_dump
 from dftindexd.daemon.gate import WAITING, Gate, visible_roots
 from dftindexd.daemon.guest_status import guest_reason, guest_status
-from dftindexd.daemon.index_answers import IndexAnswers, IndexRequests
+from dftindexd.daemon.index_answers import IndexAnswers
 from dftindexd.daemon.indices import IndexColumnAnswers
 from dftindexd.daemon.list_answers import list_answer
 from dftindexd.daemon.loop_lag import LoopLag
@@ -50,8 +50,10 @@ from dftindexd.daemon.view_answers import ViewAnswers
 from dftindexd.index.model import TierConfig
 from dftindexd.index.store.registry import records_below
 from dftindexd.index.trace_rules import TraceRules
+from dftindexd.protocol.cluster_requests import ClusterRequests
 from dftindexd.protocol.codec import request_tag
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError
+from dftindexd.protocol.index_requests import IndexRequests
 from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest
 from dftindexd.protocol.operation_requests import (
     DebugDumpRequest,

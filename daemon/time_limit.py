@@ -10,21 +10,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, get_args
 
 import anyio
 
 from dftindexd.protocol.errors import RequestTimeoutError
-from dftindexd.protocol.index_requests import (
-    IndexChunksRequest,
-    IndexNamesRequest,
-    IndexPidsRequest,
-    IndexPlansRequest,
-    IndexRowsRequest,
-    IndexSegmentsRequest,
-    IndexSetsRequest,
-    IndexStatisticsRequest,
-)
+from dftindexd.protocol.index_requests import IndexBuildRequest, IndexRequests
 from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest
 from dftindexd.protocol.requests import (
     AggregationRequest,
@@ -41,18 +32,11 @@ REQUEST_SECONDS: Final = 300.0
 _LIMITED: Final = (
     AggregationRequest,
     ExplainRequest,
-    IndexChunksRequest,
-    IndexNamesRequest,
-    IndexPidsRequest,
-    IndexPlansRequest,
-    IndexRowsRequest,
-    IndexSegmentsRequest,
-    IndexSetsRequest,
-    IndexStatisticsRequest,
     IndicesRequest,
     ListRequest,
     PartitionsRequest,
     ReadRequest,
+    *(kind for kind in get_args(IndexRequests) if kind is not IndexBuildRequest),
 )
 
 

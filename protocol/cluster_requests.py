@@ -6,6 +6,8 @@ relative to a directory that a root of the daemon covers.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from dftindexd.protocol.index_requests import OfTraces
 from dftindexd.protocol.message import Reply, Request
 
@@ -16,6 +18,7 @@ __all__ = (
     "ClusterIngestResult",
     "ClusterRegisterRequest",
     "ClusterRegisterResult",
+    "ClusterRequests",
 )
 
 
@@ -64,3 +67,7 @@ class ClusterIngestRequest(
 
     directory: bytes
     delivery: bytes
+
+
+#: All that a coordinator may ask.
+ClusterRequests: TypeAlias = ClusterHoldRequest | ClusterRegisterRequest | ClusterIngestRequest

@@ -23,6 +23,7 @@ __all__ = (
     "IndexPart",
     "IndexPidsRequest",
     "IndexPlansRequest",
+    "IndexRequests",
     "IndexRowsRequest",
     "IndexSegmentsRequest",
     "IndexSetsRequest",
@@ -137,3 +138,17 @@ class IndexSegmentsRequest(
     ``checkpoints``, ``chunk_stats``, ``hash_tables``, ``aggregation`` and ``system_metrics``. The
     aggregation is that of the head's tiers; a trace without a set that has all is left out.
     """
+
+
+#: All that a program may ask that has the index of exactly its traces.
+IndexRequests: TypeAlias = (
+    IndexSetsRequest
+    | IndexBuildRequest
+    | IndexRowsRequest
+    | IndexSegmentsRequest
+    | IndexNamesRequest
+    | IndexPidsRequest
+    | IndexChunksRequest
+    | IndexPlansRequest
+    | IndexStatisticsRequest
+)

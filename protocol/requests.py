@@ -10,22 +10,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from dftindexd.protocol.cluster_requests import (
-    ClusterHoldRequest,
-    ClusterIngestRequest,
-    ClusterRegisterRequest,
-)
-from dftindexd.protocol.index_requests import (
-    IndexBuildRequest,
-    IndexChunksRequest,
-    IndexNamesRequest,
-    IndexPidsRequest,
-    IndexPlansRequest,
-    IndexRowsRequest,
-    IndexSegmentsRequest,
-    IndexSetsRequest,
-    IndexStatisticsRequest,
-)
+from dftindexd.protocol.cluster_requests import ClusterRequests
+from dftindexd.protocol.index_requests import IndexRequests
 from dftindexd.protocol.inverted_requests import IndicesRequest, PartitionsRequest, Predicates
 from dftindexd.protocol.message import AnswerHead, Request, TraceProblem
 from dftindexd.protocol.message import Reply as _Reply
@@ -423,18 +409,8 @@ AnyRequest: TypeAlias = (
     | VerifyRequest
     | RebuildRequest
     | BackupRequest
-    | IndexSetsRequest
-    | IndexBuildRequest
-    | IndexRowsRequest
-    | IndexSegmentsRequest
-    | IndexNamesRequest
-    | IndexPidsRequest
-    | IndexChunksRequest
-    | IndexPlansRequest
-    | IndexStatisticsRequest
-    | ClusterHoldRequest
-    | ClusterRegisterRequest
-    | ClusterIngestRequest
+    | IndexRequests
+    | ClusterRequests
     | IndicesRequest
     | PartitionsRequest
     | SqlRequest
