@@ -125,11 +125,10 @@ class EventAnswers:
         chosen, plans = await self._begin(request, query, sight)
         traces: list[TraceExplanation] = []
         read_bytes = 0
-        for start in range(0, len(chosen.records), TRACES_AT_ONCE):
-            for plan in plans if start == 0 else await self._plan(chosen, query, start):
-                plan.explanation.read = len(plan.wanted.chunks)
-                read_bytes += sum(chunk.uc_size for chunk in plan.wanted.chunks)
-                traces.append(plan.explanation)
+        async for plan in self._every_plan(chosen, query, plans):
+            plan.explanation.read = len(plan.wanted.chunks)
+            read_bytes += sum(chunk.uc_size for chunk in plan.wanted.chunks)
+            traces.append(plan.explanation)
         result = explained(traces, chosen.root.path, read_bytes)
         return msgspec.structs.replace(
             result, generation=chosen.generation, warnings=chosen.warnings
@@ -140,9 +139,7 @@ class EventAnswers:
         query = EventQuery(request.query, predicates=request.predicates)
         chosen, plans = await self._begin(request, query, sight)
         below = request_path(request.path)
-        every = list(plans)
-        for start in range(TRACES_AT_ONCE, len(chosen.records), TRACES_AT_ONCE):
-            every += await self._plan(chosen, query, start)
+        every = [plan async for plan in self._every_plan(chosen, query, plans)]
         head = AnswerHead(generation=chosen.generation, warnings=chosen.warnings)
         table = await anyio.to_thread.run_sync(partitions_table, chosen.root, below, every)
         return ArrowAnswer(head, table)
@@ -186,6 +183,14 @@ class EventAnswers:
                 f"{display(gone.path)} changed while {display(root.path)} was read", "ask again"
             ) from error
         return plans
+
+    async def _every_plan(
+        self, chosen: _Chosen, query: EventQuery, first: list[TracePlan]
+    ) -> AsyncGenerator[TracePlan, None]:
+        """Yield the plans of all that was *chosen*; those of the *first* traces are made."""
+        for start in range(0, len(chosen.records), TRACES_AT_ONCE):
+            for plan in first if start == 0 else await self._plan(chosen, query, start):
+                yield plan
 
     async def _batches(
         self,
