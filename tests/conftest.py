@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from dftindexd.index.trace import kernel_cache
@@ -54,6 +55,14 @@ def limits_of_the_machine() -> Iterator[None]:
     """No test runs while one of another process lowers what the whole machine has."""
     with as_they_are():
         yield
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own() -> Iterator[None]:
+    """What a test sets up of the log, as capturing it does, is no other's: which tests share a
+    process is chance."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
