@@ -88,9 +88,8 @@ def test_a_published_store_beside_traces_is_nothing_to_the_daemon(
     _write(directory, 2)
     module_daemon.client.wait(directory)
     listed = module_daemon.listed(directory)
-    published = _publish(module_daemon, directory)
-    after = module_daemon.client.sync(directory)
-    assert after.generation == published["generation"]
+    _publish(module_daemon, directory)
+    module_daemon.client.sync(directory)
     assert module_daemon.listed(directory) == listed
 
 
