@@ -11,7 +11,6 @@ from typing import TypeAlias, TypeVar
 import anyio
 import anyio.to_thread
 import msgspec
-import pyarrow as pa
 from anyio.abc import TaskGroup
 from msgspec import UNSET, UnsetType
 
@@ -32,7 +31,6 @@ from dftindexd.protocol.cluster_requests import (
 from dftindexd.protocol.errors import (
     ConnectionLostError,
     DaemonUnreachableError,
-    ProtocolError,
     UseAfterForkError,
 )
 from dftindexd.protocol.events import IndexEvent
@@ -214,10 +212,7 @@ class AsyncClient(AsyncReading, AsyncIndices):
         finally:
             exchange.close()
         stream = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        try:
-            return Answer(head, *read_tables(stream))
-        except pa.ArrowException as error:
-            raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
+        return Answer(head, *read_tables(stream))
 
     async def ping(self, *, timeout: Timeout = UNSET) -> PingResult:
         """Ask whether the daemon is well."""

@@ -9,17 +9,30 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import msgspec
 
 from dftindexd.client import cli_output as output
-from dftindexd.client.sync_client import Client, connect
+from dftindexd.client.cli_verbs import Verbs
 from dftindexd.protocol.errors import DaemonUnreachableError, DftIndexError, NotFoundError
 
-__all__ = ("EXIT_DEGRADED", "EXIT_ERROR", "Settings", "cli", "finished_only", "meta", "verb")
+if TYPE_CHECKING:
+    from dftindexd.client.sync_client import Client
+    from dftindexd.protocol.requests import TraceProblem
+
+__all__ = (
+    "EXIT_DEGRADED",
+    "EXIT_ERROR",
+    "Settings",
+    "cli",
+    "finished_only",
+    "meta",
+    "print_result",
+    "verb",
+)
 
 EXIT_ERROR = 1
 EXIT_UNREACHABLE = 3
@@ -40,6 +53,8 @@ class Settings(msgspec.Struct):
 
     def connect(self) -> Client:
         """Connect to the daemon that they name."""
+        from dftindexd.client.sync_client import connect  # with pyarrow, which not all verbs need
+
         return connect(self.socket)
 
     def check_meta(self, meta: bool) -> None:
@@ -48,7 +63,7 @@ class Settings(msgspec.Struct):
             raise click.UsageError("--meta goes with --json")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--socket", metavar="S", help=_SOCKET_HELP)
 @click.pass_context
 def cli(ctx: click.Context, socket: str | None) -> None:
@@ -87,6 +102,17 @@ def _fail(error: DftIndexError) -> NoReturn:
     if isinstance(error, DaemonUnreachableError):
         sys.exit(EXIT_UNREACHABLE)
     sys.exit(EXIT_NOT_FOUND if isinstance(error, NotFoundError) else EXIT_ERROR)
+
+
+def print_result(
+    settings: Settings, result: msgspec.Struct, text: str, problems: Iterable[TraceProblem] = ()
+) -> None:
+    """Print what a request gave, as *text* where no JSON is asked for."""
+    if settings.json:
+        output.print_document(result)
+        return
+    click.echo(text)
+    output.print_problems(problems)
 
 
 meta = click.option(

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
-import pyarrow as pa
 
 from dftindexd.protocol.errors import DftIndexError, InvalidArgumentError
-from dftindexd.protocol.requests import TraceProblem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dftindexd.protocol.requests import TraceProblem
 
 __all__ = (
     "limit_rows",
@@ -83,6 +86,9 @@ def sort_batches(batches: Iterable[pa.RecordBatch], column: str) -> list[pa.Reco
     Raises:
         InvalidArgumentError: there is no such column.
     """
+    import pyarrow as pa  # which takes as long to import as most verbs take
+    from pyarrow import compute
+
     collected = list(batches)
     if not collected:
         return []
@@ -100,8 +106,6 @@ def sort_batches(batches: Iterable[pa.RecordBatch], column: str) -> list[pa.Reco
     if pa.types.is_dictionary(keys.type):
         # Arrow sorts no dictionaries.
         keys = keys.cast(keys.type.value_type)
-    from pyarrow import compute  # which takes as long to import as most verbs take
-
     return table.take(compute.sort_indices(keys, sort_keys=[(name, order)])).to_batches()
 
 

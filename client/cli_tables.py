@@ -11,10 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import pyarrow as pa
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
@@ -22,6 +21,9 @@ from rich.text import Text
 
 from dftindexd.protocol.events import IndexEvent
 from dftindexd.protocol.requests import RootStatus, StatusResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ("TABLE_ROWS", "age_text", "event_line", "print_rows", "print_status", "size_text")
 

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import msgspec
-import pyarrow as pa
 
 from dftindexd.protocol.events import IndexEvent
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dftindexd.client.sync_client import BlockingAnswerStream
 
 __all__ = ("EventIterator", "events_of")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import pyarrow as pa
 
+from dftindexd.protocol.errors import ProtocolError
 from dftindexd.protocol.message import AnswerHead
 
-__all__ = ("Answer", "Backup", "read_tables")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ("Answer", "Backup", "arrow_errors", "read_tables")
 
 #: More rows than these are not shown in a notebook.
 _MOST_SHOWN: Final = 20
@@ -120,13 +125,30 @@ def _html_row(tag: str, cells: Any) -> str:
     return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>"
 
 
+@contextmanager
+def arrow_errors() -> Iterator[None]:
+    """Raise what Arrow says of a stream that it cannot read as an error of the protocol.
+
+    :raises ProtocolError: there is no such stream.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
+
+
 def read_tables(data: bytes | memoryview) -> list[pa.Table]:
     """Return the tables of Arrow streams that lie one after the other, without a copy.
 
-    :raises pyarrow.ArrowException: they are none.
+    :raises ProtocolError: they are none.
     """
-    file = pa.BufferReader(pa.py_buffer(data))
-    tables = [pa.ipc.open_stream(file).read_all()]
-    while file.tell() < file.size():
-        tables.append(pa.ipc.open_stream(file).read_all())
+    import pyarrow as pa  # only who has rows waits for its import
+
+    with arrow_errors():
+        file = pa.BufferReader(pa.py_buffer(data))
+        tables = [pa.ipc.open_stream(file).read_all()]
+        while file.tell() < file.size():
+            tables.append(pa.ipc.open_stream(file).read_all())
     return tables

@@ -5,16 +5,18 @@ from __future__ import annotations
 import concurrent.futures
 import io
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.from_thread
 import anyio.to_thread
-import pyarrow as pa
 from anyio.lowlevel import checkpoint
 
 from dftindexd.client.connection import Exchange
-from dftindexd.protocol.errors import ProtocolError
+from dftindexd.client.results import arrow_errors
 from dftindexd.protocol.message import AnswerHead
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ("AnswerStream",)
 
@@ -60,22 +62,25 @@ class AnswerStream:
         except concurrent.futures.CancelledError:
             await checkpoint()
             raise
-        except pa.ArrowException as error:
-            raise ProtocolError(f"the daemon's Arrow stream cannot be read: {error}") from error
         if batch is None:
             raise StopAsyncIteration
         return batch
 
     def _next_batch(self) -> pa.RecordBatch | None:
-        if self._reader is None:
-            first = anyio.from_thread.run(self._chunk)
-            mapped = isinstance(first, memoryview)
-            file = pa.py_buffer(first) if mapped else io.BufferedReader(_ChunkFile(self, first))
-            self._reader = pa.ipc.open_stream(file)
-        try:
-            return self._reader.read_next_batch()
-        except StopIteration:
-            return None
+        with arrow_errors():
+            if self._reader is None:
+                self._reader = self._opened(anyio.from_thread.run(self._chunk))
+            try:
+                return self._reader.read_next_batch()
+            except StopIteration:
+                return None
+
+    def _opened(self, first: bytes | memoryview) -> pa.RecordBatchReader:
+        import pyarrow as pa  # only who has rows waits for its import
+
+        mapped = isinstance(first, memoryview)
+        file = pa.py_buffer(first) if mapped else io.BufferedReader(_ChunkFile(self, first))
+        return pa.ipc.open_stream(file)
 
     async def _chunk(self) -> bytes | memoryview:
         return await self._exchange.chunk(self._timeout)

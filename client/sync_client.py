@@ -11,9 +11,8 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pyarrow as pa
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from msgspec import UNSET
 
@@ -51,6 +50,9 @@ from dftindexd.protocol.upkeep_requests import (
     RebuildResult,
     VerifyResult,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ("BlockingAnswerStream", "Client", "connect")
 

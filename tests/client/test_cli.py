@@ -9,11 +9,13 @@ import subprocess
 import sys
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from dftindexd import __version__
 from dftindexd.client.cli import cli
+from dftindexd.client.cli_verbs import VERBS
 from dftindexd.protocol.requests import AggregationRequest
 from tests.client.conftest import REPOSITORY
 from tests.client.echo_daemon import VERSION, ThreadedDaemon
@@ -53,6 +55,12 @@ def test_json_prints_one_document_and_nothing_else(
     assert {key: document[key] for key in expected} == expected
     assert result.exit_code == 0
     assert result.stderr == ""
+
+
+def test_every_verb_is_found_by_its_name() -> None:
+    assert cli.get_help(click.Context(cli)).count("\n  publish ") == 1  # which imports all
+    assert isinstance(cli, click.Group)
+    assert set(cli.commands) == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", ["list", "agg", "read"])

@@ -10,6 +10,7 @@ import pytest
 
 from dftindexd.client import Answer, connect
 from dftindexd.client.results import read_tables
+from dftindexd.protocol.errors import ProtocolError
 from dftindexd.protocol.message import AnswerHead
 from tests.client.echo_daemon import ThreadedDaemon, rows
 
@@ -52,5 +53,5 @@ def test_several_streams_are_read_one_after_the_other() -> None:
     read = read_tables(memoryview(sink.getvalue()))
     assert [table.num_rows for table in read] == [3, 0, 50_000]
     assert read[2].drop(["ratio"]) == tables[2].drop(["ratio"])
-    with pytest.raises(pa.ArrowException):
+    with pytest.raises(ProtocolError, match="Arrow stream cannot be read"):
         read_tables(b"")

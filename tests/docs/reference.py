@@ -89,8 +89,10 @@ def _group(name: str, group: click.Command) -> Iterator[str]:
     shared = {"--socket", "--json"} if name == "dftindexd-client" else set()
     if shared:
         yield "Every verb takes `--socket S` and `--json` as well.\n"
-    for verb in sorted(group.commands):
-        command = group.commands[verb]
+    context = click.Context(group)
+    for verb in sorted(group.list_commands(context)):
+        command = group.get_command(context, verb)
+        assert command is not None
         arguments = " ".join(_argument(one) for one in command.params if _is_argument(one))
         yield f"### {' '.join(filter(None, (name, verb, arguments)))}\n\n{_prose(command.help)}\n"
         options = [

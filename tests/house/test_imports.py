@@ -25,14 +25,39 @@ def _python(code: str, cwd: Path) -> str:
     return done.stdout.strip()
 
 
+_EVERY_VERB = "import click; from dftindexd.client.cli import cli; cli.get_help(click.Context(cli))"
+
+
+def _loaded(code: str, cwd: Path) -> set[str]:
+    """Return the packages that *code* imports."""
+    packages = "import sys; print(*{name.split('.')[0] for name in sys.modules})"
+    return set(_python(f"{code}; {packages}", cwd).split())
+
+
 @pytest.mark.parametrize(
-    "module", ["dftindexd.client", "dftindexd.client.cli", "dftindexd.protocol.requests"]
+    "code",
+    [
+        "from dftindexd.client import AsyncClient, connect",
+        _EVERY_VERB,
+        "import dftindexd.protocol.requests",
+    ],
 )
-def test_the_client_imports_nothing_that_only_the_daemon_needs(module: str, tmp_path: Path) -> None:
-    code = f"import sys, {module}; print(*sorted(name.split('.')[0] for name in sys.modules))"
-    loaded = set(_python(code, tmp_path).split())
+def test_the_client_imports_nothing_that_only_the_daemon_needs(code: str, tmp_path: Path) -> None:
+    loaded = _loaded(code, tmp_path)
     assert "msgspec" in loaded
     assert loaded & set(OF_THE_DAEMON) == set()
+
+
+@pytest.mark.parametrize("verb", ["ping", "publish", "sync"])
+def test_a_verb_without_rows_imports_no_arrow(verb: str, tmp_path: Path) -> None:
+    """It takes longer to import than such a verb does in all."""
+    code = (
+        "from dftindexd.client.cli import cli; "
+        f"cli.get_command(None, {verb!r}); import dftindexd.client.sync_client"
+    )
+    loaded = _loaded(code, tmp_path)
+    assert "click" in loaded
+    assert loaded & {"numpy", "pyarrow"} == set()
 
 
 def test_importing_compat_starts_nothing_and_loads_no_engine(tmp_path: Path) -> None:
