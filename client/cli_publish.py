@@ -1,9 +1,14 @@
-"""The verb ``publish`` of ``dftindexd-client``, which a process of its own carries out."""
+"""The verb ``publish`` of ``dftindexd-client``.
+
+What carries it out needs the libraries of the daemon, and is imported by name when they are there:
+the client stands on the protocol alone.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 import click
@@ -76,5 +81,4 @@ def publish(
         "socket": settings.socket,
         "json": settings.json,
     }
-    command = [sys.executable, "-P", "-m", _MODULE, msgspec.json.encode(order).decode()]
-    os.execv(sys.executable, command)
+    sys.exit(import_module(_MODULE).main([msgspec.json.encode(order).decode()]))

@@ -1,9 +1,5 @@
-"""The process that publishes: ``python -m dftindexd.compat.publish_command ORDER``.
-
-``dftindexd-client publish`` runs it, and a daemon that publishes by itself. The client's command
-cannot do it in its own process, since it stands on the protocol alone and most of its users have
-none of the libraries that read traces and write stores.
-"""
+"""What publishes: ``dftindexd-client publish`` calls :func:`main`, and a daemon that publishes by
+itself runs ``python -m dftindexd.compat.publish_command ORDER``."""
 
 from __future__ import annotations
 

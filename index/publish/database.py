@@ -32,6 +32,9 @@ def _options() -> Any:
     options.create_missing_column_families(True)
     options.set_compression_type(rocksdict.DBCompressionType.zstd())
     options.set_compression_options(-14, 1, 0, 0)
+    # Rows are written once and read never: they are sorted when they go to disk, not before.
+    options.set_memtable_factory(rocksdict.MemtableFactory.vector())
+    options.set_allow_concurrent_memtable_write(False)
     options.set_write_buffer_size(64 << 20)
     options.set_keep_log_file_num(1)
     blocks = rocksdict.BlockBasedOptions()
@@ -79,12 +82,19 @@ class PublishedDatabase:
             self._database.write(batch, self._unlogged)
         self._held, self._size = [], 0
 
-    def close(self) -> None:
-        """Finish the database, so that it is on disk."""
+    def complete(self, *names: str) -> None:
+        """Begin to bring the families *names* to disk, meanwhile: all their rows are there."""
         self._write()
         with classified_errors(self.path):
-            for family in FAMILIES:
-                self._database.get_column_family(family).flush(True)
+            for name in names:
+                self._database.get_column_family(name).flush(False)
+
+    def close(self) -> None:
+        """Finish the database, so that it is on disk."""
+        self.complete(*FAMILIES)
+        with classified_errors(self.path):
+            for name in FAMILIES:
+                self._database.get_column_family(name).flush(True)
             self._handles = {}
             self._database.close()
         for name in os.listdir(self.path):
