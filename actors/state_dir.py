@@ -18,6 +18,7 @@ from dftindexd.index.model import TierConfig
 from dftindexd.index.store.disposal import finish_deletions
 from dftindexd.index.store.identity import acquire_lock, write_file_durably
 from dftindexd.index.trace_rules import TraceRules
+from dftindexd.protocol.published_formats import PublishedFormat
 
 __all__ = ("RootSettings", "StateDir", "WatchSettings", "default_state_dir", "store_name")
 
@@ -64,12 +65,12 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class RootSettings(WatchSettings, frozen=True, kw_only=True):
-    """How the configuration has one root watched; ``None`` is as for others. *publish*: its index
-    is published for other tools whenever it is quiet."""
+    """How the configuration has one root watched; ``None`` is as for others. *publish*: for
+    which tool its index is published whenever it is quiet."""
 
     settle_seconds: float | None = None
     tiers: TierConfig | None = None
-    publish: bool = False
+    publish: PublishedFormat | None = None
 
     def applied(self, defaults: RootOptions) -> RootOptions:
         """Return the options of a root that is watched so, where others have *defaults*."""

@@ -17,11 +17,11 @@ import msgspec
 from dftindexd.client.cli_base import Settings as _Settings
 from dftindexd.client.cli_base import verb as _verb
 from dftindexd.protocol.errors import InvalidArgumentError
+from dftindexd.protocol.published_formats import FOR_UTILITIES, FORMATS
 
 __all__ = ()
 
 _MODULE = "dftindexd.compat.publish_command"
-_FORMATS = ("dftracer-utils-0.0.12", "dfanalyzer-0.0.9")
 
 
 @_verb("publish")
@@ -36,8 +36,8 @@ _FORMATS = ("dftracer-utils-0.0.12", "dfanalyzer-0.0.9")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(_FORMATS),
-    default=_FORMATS[0],
+    type=click.Choice(FORMATS),
+    default=FOR_UTILITIES,
     help="For which tool it is.",
 )
 @click.option(

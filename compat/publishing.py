@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -32,14 +32,13 @@ from dftindexd.index.tiers.checkpoints import decode_checkpoints
 from dftindexd.index.trace import kernel_cache
 from dftindexd.index.trace.trace_file import open_trace
 from dftindexd.protocol.errors import DftIndexError, InvalidArgumentError, error_from_code
+from dftindexd.protocol.published_formats import FOR_ANALYZER, FOR_UTILITIES, PublishedFormat
 
 __all__ = ("Order", "Published", "publish")
 
-_FORMAT: Final = "dftracer-utils-0.0.12"
-#: The same for dfanalyzer as it comes: with the width of buckets that it asks for, and in a way
-#: that one worker of its cluster has all traces. Where two have rows it stops for ever under
-#: Python 3.11, in Dask (docs/publishing.md).
-_FOR_ANALYZER: Final = "dfanalyzer-0.0.9"
+#: dfanalyzer as it comes asks for this width of buckets, and for a store of which one worker of its
+#: cluster has all traces: where two have rows it stops for ever under Python 3.11, in Dask
+#: (docs/publishing.md).
 _ANALYZER_INTERVAL_US: Final = 1_000_000
 
 
@@ -50,7 +49,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     directory: str
     out: str | None = None
-    format: Literal["dftracer-utils-0.0.12", "dfanalyzer-0.0.9"] = _FORMAT
+    format: PublishedFormat = FOR_UTILITIES
     interval_us: int | None = None
     force: bool = False
     unfinished: bool = False
@@ -137,14 +136,14 @@ def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Publ
         with _told(), new_store(place, marker) as part:
             database = PublishedDatabase(part)
             root = _write(database, pool, traces, indexed.tier, made, progress)
-            if order.format == _FOR_ANALYZER:
+            if order.format == FOR_ANALYZER:
                 database.put(root.rows_for_one_worker())
             database.close()
     return _published(place, traces, root.events, generation, indexed)
 
 
 def _interval_us(order: Order) -> int | None:
-    if order.interval_us is None and order.format == _FOR_ANALYZER:
+    if order.interval_us is None and order.format == FOR_ANALYZER:
         return _ANALYZER_INTERVAL_US
     return order.interval_us
 

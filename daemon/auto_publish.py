@@ -24,6 +24,7 @@ from dftindexd.actors.engine import Engine
 from dftindexd.actors.root import Root
 from dftindexd.daemon.tables import display
 from dftindexd.index.model import TraceRecord
+from dftindexd.protocol.published_formats import PublishedFormat
 
 __all__ = ("AutoPublisher", "Quiet", "quiet_directories")
 
@@ -68,14 +69,14 @@ class AutoPublisher:
             for path, settings in list(self._engine.configured.items()):
                 root = self._engine.roots.get(path)
                 if settings.publish and root is not None and root.state.idle:
-                    await self._publish_root(root)
+                    await self._publish_root(root, settings.publish)
 
-    async def _publish_root(self, root: Root) -> None:
+    async def _publish_root(self, root: Root, form: PublishedFormat) -> None:
         records = root.handle.registry.traces.values()
         quiet = await anyio.to_thread.run_sync(quiet_directories, records)
         for directory, state in self._owed(root, quiet).items():
             self._published[directory] = state  # also where it fails: it would fail again
-            await self._publish(directory)
+            await self._publish(directory, form)
 
     def _owed(self, root: Root, quiet: Mapping[bytes, Quiet]) -> dict[bytes, Quiet]:
         absolute = {
@@ -87,11 +88,12 @@ class AutoPublisher:
             if self._published.get(directory) != state
         }
 
-    async def _publish(self, directory: bytes) -> None:
+    async def _publish(self, directory: bytes, form: PublishedFormat) -> None:
         if not await anyio.to_thread.run_sync(_is_own, directory):
             _log.warning("publish_refused", path=display(directory), reason="it is another user's")
             return
-        order = {"directory": os.fsdecode(directory), "socket": self._socket, "json": True}
+        place = {"directory": os.fsdecode(directory), "socket": self._socket}
+        order = {**place, "format": form, "json": True}
         command = [sys.executable, "-P", "-m", _MODULE, msgspec.json.encode(order).decode()]
         done = await anyio.run_process(command, check=False, stdin=subprocess.DEVNULL)
         if done.returncode:

@@ -28,6 +28,7 @@ from dftindexd.index.model import (
     TierConfig,
 )
 from dftindexd.index.trace_rules import TraceRules
+from dftindexd.protocol.published_formats import PublishedFormat
 
 __all__ = (
     "KEYS",
@@ -373,9 +374,10 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
         ),
     ] = None
     publish: Annotated[
-        bool,
+        bool | PublishedFormat,
         key(
-            "Publish the index of its directories for other tools whenever they are quiet.",
+            "Publish the index of its directories whenever they are quiet: `true` for "
+            "dftracer-utils 0.0.12, or for the tool that is named.",
             live=True,
         ),
     ] = False

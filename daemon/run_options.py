@@ -22,6 +22,7 @@ from dftindexd.daemon.request_path import request_path
 from dftindexd.daemon.time_limit import REQUEST_SECONDS
 from dftindexd.index.model import AggregationTier, TierConfig
 from dftindexd.index.trace_rules import TraceRules
+from dftindexd.protocol.published_formats import FOR_UTILITIES, PublishedFormat
 
 __all__ = (
     "RunOptions",
@@ -121,8 +122,14 @@ def _settings(root: WatchConfig, config: Config) -> RootSettings:
         ),
         settle_seconds=None if root.settle is None else seconds_of(root.settle),
         tiers=tiers,
-        publish=root.publish,
+        publish=_format(root.publish),
     )
+
+
+def _format(publish: bool | PublishedFormat) -> PublishedFormat | None:
+    if isinstance(publish, bool):
+        return FOR_UTILITIES if publish else None
+    return publish
 
 
 def tier_config(

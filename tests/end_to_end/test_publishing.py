@@ -146,11 +146,17 @@ def test_a_guest_gets_the_rows_of_those_traces_alone_that_they_may_read() -> Non
             assert [trace.name for trace in indexed.traces] == [b"t0.pfw.gz", b"t1.pfw.gz"]
 
 
-def test_a_root_is_published_by_itself_whenever_it_is_quiet(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("publish", "form"),
+    [("true", "dftracer-utils-0.0.12"), ('"dfanalyzer-0.0.9"', "dfanalyzer-0.0.9")],
+)
+def test_a_root_is_published_by_itself_whenever_it_is_quiet(
+    tmp_path: Path, publish: str, form: str
+) -> None:
     own, config = tmp_path / "own", tmp_path / "config.toml"
     run = own / "run"
     run.mkdir(parents=True)
-    config.write_text(f'[[watch]]\npath = "{own}"\npublish = true\n')
+    config.write_text(f'[[watch]]\npath = "{own}"\npublish = {publish}\n')
     marker = run / ".dftindex" / MARKER
 
     def is_published(generation: int) -> bool:
@@ -161,6 +167,7 @@ def test_a_root_is_published_by_itself_whenever_it_is_quiet(tmp_path: Path) -> N
             _write(run, count)
             generation = daemon.client.wait(own).generation
             until(partial(is_published, generation), "a published store")
+            assert _marker(marker.parent)["format"] == form
         assert not list(daemon.traces.iterdir())
 
 
