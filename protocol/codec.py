@@ -5,6 +5,7 @@ This is the one place where what the decoder can raise becomes a :class:`Protoco
 
 from __future__ import annotations
 
+import functools
 import typing
 from typing import Any, TypeVar
 
@@ -45,7 +46,6 @@ class _ErrorReply(msgspec.Struct, frozen=True):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_REQUESTS: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyRequest)
 _ERRORS = msgspec.msgpack.Decoder(_ErrorReply)
 
 
@@ -60,11 +60,18 @@ def _reply_type(kind: type[Request[Any]]) -> type[Any]:
     return typing.cast("type[Any]", reply)
 
 
-_REPLY_DECODERS: dict[type[Request[Any]], msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(_reply_type(kind)) for kind in typing.get_args(AnyRequest)
-}
+# Made at first use: a client decodes no requests and few kinds of replies, a daemon no replies.
+@functools.cache
+def _request_decoder() -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(AnyRequest)
 
-REQUEST_TAGS = tuple(sorted(request_tag(kind) for kind in _REPLY_DECODERS))
+
+@functools.cache
+def _reply_decoder(kind: type[Request[Any]]) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(_reply_type(kind))
+
+
+REQUEST_TAGS = tuple(sorted(map(request_tag, typing.get_args(AnyRequest))))
 
 
 def encode_request(request: Request[Any]) -> bytes:
@@ -96,7 +103,7 @@ def decode_request(payload: bytes) -> Any:
         ProtocolError: the payload is no request that this version knows.
     """
     try:
-        return _REQUESTS.decode(payload)
+        return _request_decoder().decode(payload)
     except _UNDECODABLE as error:
         raise ProtocolError(f"the request cannot be read: {error}") from error
 
@@ -113,7 +120,7 @@ def decode_reply(request: Request[R], payload: bytes) -> R:
         ProtocolError: the payload is not what that request is answered with.
     """
     try:
-        return typing.cast("R", _REPLY_DECODERS[type(request)].decode(payload))
+        return typing.cast("R", _reply_decoder(type(request)).decode(payload))
     except _UNDECODABLE as error:
         tag = request_tag(type(request))
         raise ProtocolError(f"the reply to {tag} cannot be read: {error}") from error
