@@ -151,9 +151,15 @@ async def test_a_reader_that_is_cancelled_midway_leaves_the_client_usable(socket
 
 async def test_a_request_that_times_out_is_cancelled_at_the_daemon(socket_path: str) -> None:
     service = EchoService()
+
+    async def wait(client: AsyncClient) -> None:
+        with pytest.raises(RequestTimeoutError, match=r"within 0\.5 s"):
+            await client.wait("/t", timeout=0.5)
+
     async with serving(socket_path, service), AsyncClient(socket_path) as client:
-        with pytest.raises(RequestTimeoutError, match=r"within 0\.01 s"):
-            await client.wait("/t", timeout=0.01)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, client)
+            await service.until_waiting(1)  # else there is nothing to cancel
         await service.until_waiting(0)
         assert service.cancelled == 1
         assert (await client.ping()).ready

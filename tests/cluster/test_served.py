@@ -36,8 +36,9 @@ Artifacts = dict[str, str | None]
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that serves the runs of all tests of this module."""
-    with running_daemon(tmp_path_factory.mktemp("served")) as running:
+    """A daemon that serves the runs of all tests of this module, and takes no silence for an end:
+    that is a commit, which no test could tell from one of its own."""
+    with running_daemon(tmp_path_factory.mktemp("served"), "--settle", "600") as running:
         yield running
 
 
@@ -72,8 +73,7 @@ def _jobs(daemon: Daemon) -> int:
 
 
 def _sets(daemon: Daemon, run: Path) -> list[dict[str, Any]]:
-    """Return what the store has of the traces of *run*, each with its version. The generation of
-    the store tells less: other runs of the root are noted as settled at any time."""
+    """Return what the store has of the traces of *run*, each with its version."""
     return daemon.client.fetch(IndexSetsRequest(directory=os.fsencode(run))).to_pylist()
 
 

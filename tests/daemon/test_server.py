@@ -309,7 +309,7 @@ def test_garbage_at_the_socket_never_harms_the_server(
     path = os.fspath(tmp_path_factory.mktemp("s") / "d.sock")
 
     async def attack() -> Kind:
-        limits = ServerLimits(hello_seconds=0.05, farewell_seconds=0.05)
+        limits = ServerLimits(farewell_seconds=0.05)
         async with serving(path, limits=limits):
             client = await raw(path)
             async with client.stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-__all__ = ("event_lines", "write_trace")
+__all__ = ("end_line", "event_lines", "write_trace")
 
 _LINE = (
     '{{"id":{id},"name":"read","cat":"POSIX","pid":{pid},"tid":{pid},"ts":{ts},"dur":5,"ph":1,'
@@ -19,6 +19,14 @@ def event_lines(count: int, *, first: int = 1, pid: int = 77) -> bytes:
         _LINE.format(id=number, pid=pid, ts=1_700_000_000_000_000 + 10 * number)
         for number in range(first, first + count)
     ).encode()
+
+
+def end_line(announced: int) -> bytes:
+    """Return the event by which the tracer ends a trace, announcing so many others."""
+    return (
+        b'{"id":9999,"name":"end","cat":"dftracer","pid":77,"tid":77,"ts":1,"dur":0,"ph":1,'
+        b'"type":1,"args":{"num_events":%d}}\n' % announced
+    )
 
 
 def write_trace(path: Path, count: int, *, first: int = 1, append: bool = False) -> None:

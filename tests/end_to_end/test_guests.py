@@ -126,7 +126,7 @@ def count(rows: list[dict[str, Any]]) -> int:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Daemon]:
     """A daemon of root's in a folder that everybody reaches; CAROL is in as a user, the others by
-    their group."""
+    their group. It takes no silence for an end, so that two answers differ by who asks alone."""
     folder = Path(tempfile.mkdtemp(prefix="dftindexd-test-"))
     folder.chmod(0o755)
     (folder / "traces").mkdir()
@@ -135,6 +135,7 @@ def shared() -> Iterator[Daemon]:
     secret.mkdir(mode=0o700)
     write_trace(secret / "hidden-root.pfw", 1)
     options = ("--allow-group", str(GUESTS), "--allow-user", str(CAROL.uid), "--watch", str(secret))
+    options += ("--settle", "600")
     try:
         with running_daemon(folder, *options) as daemon:
             daemon.client.sync()

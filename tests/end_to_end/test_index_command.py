@@ -12,6 +12,7 @@ import pytest
 
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import (
+    COMMAND_SECONDS,
     Daemon,
     command,
     events_below,
@@ -140,7 +141,7 @@ def test_an_interrupt_ends_it_and_what_was_committed_stays(tmp_path: Path) -> No
         while not (tmp_path / "state" / "stores").exists():
             assert process.poll() is None
         process.terminate()
-        _, errors = process.communicate(timeout=10.0)
+        _, errors = process.communicate(timeout=COMMAND_SECONDS)
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert index(tmp_path / "state", traces)["events"] == 40_000

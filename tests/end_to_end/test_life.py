@@ -16,6 +16,7 @@ from dftindexd.protocol.errors import DftIndexError
 from dftindexd.protocol.requests import AggregationRequest
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import (
+    COMMAND_SECONDS,
     Daemon,
     command,
     events_below,
@@ -78,7 +79,7 @@ def test_sigterm_ends_a_daemon_whose_clients_wait_and_read(tmp_path: Path) -> No
             )
             daemon.process.terminate()
             assert wait_for_exit(daemon.process) == 0
-            _, errors = waiting.communicate(timeout=10.0)
+            _, errors = waiting.communicate(timeout=COMMAND_SECONDS)
             assert waiting.returncode in (0, 1, 3)
             assert "Traceback" not in errors
     assert _reopened_events(tmp_path) == _TRACES * _EVENTS

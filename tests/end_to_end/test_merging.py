@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 from dftindexd.index.store.writer import StoreWriter
-from tests.end_to_end.made_traces import write_trace
+from tests.end_to_end.made_traces import end_line, write_trace
 from tests.end_to_end.running import Daemon, running_daemon, until
 
 _STEPS = 40
@@ -27,15 +28,17 @@ def _grow(daemon: Daemon) -> None:
 
 
 def test_a_finished_trace_in_many_pieces_becomes_one(tmp_path: Path) -> None:
-    with running_daemon(tmp_path, "--settle", "1") as daemon:
+    with running_daemon(tmp_path, "--settle", "600") as daemon:
         _grow(daemon)
         growing = daemon.client.status().roots[0].generation
+        with (daemon.traces / "t.pfw.gz").open("ab") as trace:
+            trace.write(gzip.compress(end_line(10 * _STEPS)))
         daemon.client.wait()
         until(
             lambda: daemon.client.status().roots[0].generation == growing + 2,
-            "the commits of settling and merging",
+            "the commits of the last piece and of merging",
         )
-        assert daemon.events() == 10 * _STEPS
+        assert daemon.events() == 10 * _STEPS + 1
         assert daemon.client.ping().caught_up
     assert _segments(tmp_path) == {b"t.pfw.gz": 1}
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from dftindexd.client import AsyncClient
 from dftindexd.protocol.errors import InvalidArgumentError, NotFoundError, QueryError
 from tests.end_to_end.made_traces import event_lines, write_trace
-from tests.end_to_end.running import Daemon, running_daemon, text_of, until
+from tests.end_to_end.running import Daemon, running_daemon, text_of, until, wait_until_gone
 
 _FIRST_TS = 1_700_000_000_000_000
 
@@ -20,6 +22,12 @@ _FIRST_TS = 1_700_000_000_000_000
 def _read(daemon: Daemon, path: Path, **arguments: Any) -> list[dict[str, Any]]:
     with daemon.client.read(path, **arguments) as batches:
         return [row for batch in batches for row in batch.to_pylist()]
+
+
+def _rows_of_next(batches: Iterator[pa.RecordBatch]) -> int:
+    """Return how many rows the next batch has that has any: before a reader has begun, batches
+    without rows tell that it will."""
+    return next(batch.num_rows for batch in batches if batch.num_rows)
 
 
 def _readers(daemon: Daemon) -> list[int]:
@@ -141,7 +149,7 @@ def test_a_client_that_takes_nothing_holds_a_reader_and_one_that_goes_frees_it(
 ) -> None:
     idle = set(_readers(module_daemon))
     with module_daemon.client.read(large, columns=["json", "args"]) as batches:
-        assert next(batches).num_rows > 0
+        assert _rows_of_next(batches) > 0
         (reader,) = set(_readers(module_daemon)) - idle or idle
         assert module_daemon.client.ping().ready
     until(lambda: reader not in _readers(module_daemon), "the end of the reader")
@@ -152,9 +160,11 @@ def test_a_reader_that_dies_ends_its_answer_with_an_error_and_no_other(
     module_daemon: Daemon, large: Path
 ) -> None:
     with module_daemon.client.read(large, columns=["json", "args"]) as batches:
-        next(batches)
-        for pid in _readers(module_daemon):
+        _rows_of_next(batches)
+        killed = _readers(module_daemon)
+        for pid in killed:
             os.kill(pid, 9)
+        wait_until_gone(killed)  # the idle ones as well, before one of them is asked
         with pytest.raises(Exception, match="was killed by signal 9; ask again"):
             list(batches)
     assert len(_read(module_daemon, large, lines=(0, 7))) == 7
@@ -227,8 +237,7 @@ def test_a_trace_that_was_replaced_is_never_read_as_it_was(tmp_path: Path) -> No
         write_trace(trace, 40_000)
         daemon.client.sync()
         with daemon.client.read(trace, columns=["name", "args"]) as batches:
-            # Before a reader has begun, batches without rows tell that it will.
-            rows = next(batch.num_rows for batch in batches if batch.num_rows)
+            rows = _rows_of_next(batches)
             other = daemon.traces / "new"
             write_trace(other, 5)
             other.rename(trace)

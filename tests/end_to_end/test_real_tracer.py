@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.running import Daemon, events_below, events_in, rows_of, until
-from tests.end_to_end.tracing import announced, end_of, traced, traces_in
+from tests.end_to_end.tracing import FOR_LONG, announced, end_now, end_of, traced, traces_in
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["gzip", "plain"])
@@ -16,7 +17,7 @@ def test_a_trace_is_answered_while_it_grows_and_whole_when_it_ended(
 ) -> None:
     with (
         module_daemon.client.events(directory) as told,
-        traced(directory, seconds=3.0, plain=plain) as program,
+        traced(directory, seconds=FOR_LONG, plain=plain) as program,
     ):
         first = next(event for event in told if event.kind == "grew" and event.events)
         assert module_daemon.events(directory) >= first.events > 0
@@ -24,7 +25,7 @@ def test_a_trace_is_answered_while_it_grows_and_whole_when_it_ended(
         assert program.poll() is None
         assert [row["state"] for row in rows] == ["growing"]
         assert rows[0]["events"] >= first.events
-        end_of(program)
+        end_now(program, directory)
         last = next(event for event in told if event.ending == "end")
     rows_of(module_daemon.run("sync", directory, "--json"))
     (trace,) = traces_in(directory)
@@ -43,25 +44,33 @@ def test_the_events_of_a_growing_trace_only_ever_become_more(
     module_daemon: Daemon, directory: Path
 ) -> None:
     counts: list[int] = []
-    with traced(directory, seconds=2.0) as program:
-        while program.poll() is None:
+    with traced(directory, seconds=FOR_LONG) as program:
+        while len(set(counts)) < 6:
             counts.append(module_daemon.events(directory))
+            assert program.poll() is None
+        end_now(program, directory)
     module_daemon.client.sync(directory)
     counts.append(module_daemon.events(directory))
     assert counts == sorted(counts)
-    assert len(set(counts)) > 3
     assert counts[-1] == events_below(directory)
 
 
 def test_sync_of_a_running_program_holds_every_complete_line_that_was_on_disk(
     module_daemon: Daemon, directory: Path
 ) -> None:
-    with traced(directory, seconds=2.0) as program:
+    with traced(directory, seconds=FOR_LONG) as program:
         until(lambda: bool(traces_in(directory)), "a trace")
-        while program.poll() is None:
+        on_disk = -1
+        for _ in range(10):
+            until(partial(_is_on_disk, directory, on_disk + 1), "more events on disk")
             on_disk = events_below(directory)
             module_daemon.client.sync(directory)
             assert module_daemon.events(directory) >= on_disk
+            assert program.poll() is None
+
+
+def _is_on_disk(directory: Path, events: int) -> bool:
+    return events_below(directory) >= events
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["gzip", "plain"])

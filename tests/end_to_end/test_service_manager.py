@@ -156,7 +156,7 @@ def test_a_socket_of_systemd_starts_the_daemon_and_outlives_it(tmp_path: Path) -
             assert client.ping().pid == process.pid
             assert client.status().socket == str(path)
             client.stop()
-        assert process.wait(timeout=10.0) == 0
+        assert wait_for_exit(process) == 0
         assert path.stat().st_ino == inode
         with pytest.raises(DaemonUnreachableError):
             connect(path)
@@ -175,4 +175,4 @@ def test_a_socket_of_systemd_lets_guests_in_once_the_daemon_runs() -> None:
             with connect(place / "s") as client, Asker(guest, place / "s") as asker:
                 assert asker.ask("ping")["ready"]
                 client.stop()
-            assert process.wait(timeout=10.0) == 0
+            assert wait_for_exit(process) == 0

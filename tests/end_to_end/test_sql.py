@@ -23,7 +23,7 @@ from dftindexd.protocol.errors import (
 )
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, rows_of, until
-from tests.end_to_end.tracing import end_of, traced, traces_in
+from tests.end_to_end.tracing import FOR_LONG, end_now, end_of, traced, traces_in
 from tests.views.made import lines_in
 
 #: Goes on for ever, and takes little memory.
@@ -90,11 +90,11 @@ def test_asking_twice_writes_nothing(module_daemon: Daemon, traces: Path) -> Non
 
 
 def test_what_a_trace_grew_by_is_in_the_next_answer(module_daemon: Daemon, directory: Path) -> None:
-    with traced(directory, seconds=1.0) as program:
+    with traced(directory, seconds=FOR_LONG) as program:
         until(lambda: module_daemon.events(directory) > 200, "events of a running program")
         query = "SELECT sum(nb_calls) AS n, (SELECT sum(count) FROM events) AS m FROM blocks"
         (first,) = module_daemon.client.sql(query, directory).to_pylist()
-        end_of(program)
+        end_now(program, directory)
     module_daemon.client.sync(directory)
     (last,) = module_daemon.client.sql(query, directory).to_pylist()
     assert 200 < first["n"] < last["n"] == module_daemon.events(directory)

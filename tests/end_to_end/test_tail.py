@@ -15,13 +15,8 @@ from dftindexd.client.events import EventIterator
 from dftindexd.index.failpoints import VARIABLE
 from dftindexd.protocol.errors import DftIndexError
 from dftindexd.protocol.events import IndexEvent
-from tests.end_to_end.made_traces import event_lines
-from tests.end_to_end.running import Daemon, command, running_daemon, until
-
-_END = (
-    b'{"id":9999,"name":"end","cat":"dftracer","pid":77,"tid":77,"ts":1,"dur":0,"ph":1,"type":1,'
-    b'"args":{"num_events":%d}}\n'
-)
+from tests.end_to_end.made_traces import end_line, event_lines
+from tests.end_to_end.running import COMMAND_SECONDS, Daemon, command, running_daemon, until
 
 
 @pytest.fixture
@@ -33,7 +28,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 def write_ended(path: Path, count: int, *, announced: int | None = None) -> None:
     """Write a finished trace of *count* events, and the ``end`` event that announces them."""
-    end = _END % (count if announced is None else announced)
+    end = end_line(count if announced is None else announced)
     put(path, gzip.compress(event_lines(count) + end, 1))
 
 
@@ -63,7 +58,7 @@ def test_a_trace_is_told_of_from_its_coming_to_its_going(daemon: Daemon) -> None
         assert [one.kind for one in grew] == ["queued", "parsing", "grew"]
         assert (grew[-1].events, grew[-1].ending) == (10, None)
         with trace.open("ab") as file:
-            file.write(gzip.compress(_END % 10, 1))
+            file.write(gzip.compress(end_line(10), 1))
         indexed = up_to(events, "indexed", trace)[-1]
         assert (indexed.events, indexed.ending) == (11, "end")
         assert indexed.generation > grew[-1].generation
@@ -136,7 +131,7 @@ def test_the_command_prints_one_json_object_a_line_and_ends_when_interrupted(
             break
     assert (event["events"], event["ending"], event["missed"]) == (8, "end", 0)
     tailing.send_signal(2)
-    assert tailing.wait(timeout=10) == 0
+    assert tailing.wait(timeout=COMMAND_SECONDS) == 0
 
 
 def test_a_parse_that_hangs_is_ended_and_told_of_and_stops_no_other(

@@ -1,7 +1,8 @@
 """A program for the tracer. Run as ``traced_program.py MODE PREFIX DATA SECONDS``.
 
 MODE ``finalize`` ends in order, ``forget`` without telling the tracer, ``fork`` and ``spawn`` have
-two children that work as well. It needs nothing of ours.
+two children that work as well. The work ends early where a file ``PREFIX.enough`` comes to be. It
+needs nothing of ours.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ def begin(prefix: str, data: str) -> Any:
     return dftracer.initialize_log(logfile=prefix, data_dir=data, process_id=-1)
 
 
-def work(data: str, seconds: float) -> None:
-    """Write and read files in *data* until *seconds* are over."""
+def work(prefix: str, data: str, seconds: float) -> None:
+    """Write and read files in *data* until *seconds* are over, or whoever waits has seen enough."""
     deadline = time.monotonic() + seconds
     step = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not os.path.exists(f"{prefix}.enough"):
         path = os.path.join(data, f"{os.getpid()}-{step % 4}.bin")
         with open(path, "wb", buffering=0) as file:
             file.writelines(_BLOCK for _ in range(8))
@@ -41,16 +42,14 @@ def work(data: str, seconds: float) -> None:
 def spawned(prefix: str, data: str, seconds: float) -> None:
     """Be a child that has to start tracing by itself."""
     log = begin(prefix, data)
-    work(data, seconds)
+    work(prefix, data, seconds)
     log.finalize()
 
 
 def run_children(mode: str, prefix: str, data: str, seconds: float) -> None:
     """Have two children work, and wait for them."""
     context: Any = multiprocessing.get_context(mode)
-    target, arguments = (
-        (work, (data, seconds)) if mode == "fork" else (spawned, (prefix, data, seconds))
-    )
+    target, arguments = work if mode == "fork" else spawned, (prefix, data, seconds)
     children = [context.Process(target=target, args=arguments) for _ in range(_CHILDREN)]
     for child in children:
         child.start()
@@ -67,7 +66,7 @@ def main() -> None:
     log = begin(prefix, data)
     if mode in ("fork", "spawn"):
         run_children(mode, prefix, data, float(seconds))
-    work(data, float(seconds))
+    work(prefix, data, float(seconds))
     if mode != "forget":
         log.finalize()
 

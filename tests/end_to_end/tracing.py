@@ -14,13 +14,15 @@ import pytest
 
 from tests.end_to_end.running import text_of
 
-__all__ = ("announced", "end_of", "traced", "traces_in")
+__all__ = ("FOR_LONG", "announced", "end_now", "end_of", "traced", "traces_in")
 
 pytest.importorskip("dftracer", reason="the tracer is not installed: pip install dftracer")
 
 _PROGRAM = Path(__file__).with_name("traced_program.py")
 #: The tracer writes whenever so many bytes of text have gathered.
 _BUFFER_BYTES = 16384
+#: Seconds for a program that goes on until :func:`end_now`, however slow the machine is.
+FOR_LONG = 100.0
 
 
 @contextmanager
@@ -49,6 +51,12 @@ def traced(
 def end_of(program: subprocess.Popen[bytes]) -> None:
     """Wait for the program's end; it has to be a good one."""
     assert program.wait(timeout=60.0) == 0
+
+
+def end_now(program: subprocess.Popen[bytes], directory: Path) -> None:
+    """Have the program with its traces in *directory* end its work, and wait for its end."""
+    (directory / "run.enough").touch()
+    end_of(program)
 
 
 def traces_in(directory: Path) -> list[Path]:
