@@ -28,6 +28,7 @@ class IndexedTrace(msgspec.Struct, frozen=True, kw_only=True):
     record: TraceRecord
     checkpoints: list[bytes]
     chunk_stats: list[bytes]
+    event_order: list[bytes]
     hash_tables: list[bytes]
     aggregation: list[bytes]
     system_metrics: list[bytes]
