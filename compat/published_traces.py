@@ -28,6 +28,7 @@ class IndexedTrace(msgspec.Struct, frozen=True, kw_only=True):
     record: TraceRecord
     checkpoints: list[bytes]
     chunk_stats: list[bytes]
+    event_order: list[bytes]
     hash_tables: list[bytes]
     aggregation: list[bytes]
     system_metrics: list[bytes]
@@ -49,10 +50,10 @@ def _usable_tier(tiers: TierConfig, directory: str) -> AggregationTier:
     :raises InvalidArgumentError: there is none, or one that means something else there.
     """
     tier = tiers.aggregation
-    if tier is None or not tiers.checkpoints:
+    if tier is None or not (tiers.checkpoints and tiers.manifest):
         raise InvalidArgumentError(
             f"the daemon does not build the tiers of {directory} that are published",
-            "set index.aggregation and index.checkpoints",
+            "set index.aggregation, index.checkpoints and index.manifest",
         )
     if tier.bucket_by != "midpoint":
         raise InvalidArgumentError(

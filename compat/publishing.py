@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import chain
 from multiprocessing import get_context
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 import msgspec
 
-from dftindexd.actors.child_process import die_with_parent
 from dftindexd.client.sync_client import connect
 from dftindexd.compat.published_place import Marker, Place, free_place, new_store
+from dftindexd.compat.published_rows import PublishedTrace, TracePlan, plan_trace, published_trace
 from dftindexd.compat.published_traces import Indexed, IndexedTrace, indexed_traces
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import AggregationTier
-from dftindexd.index.publish.aggregation import AggregatedTrace, published_aggregation
-from dftindexd.index.publish.contents import read_contents
+from dftindexd.index.publish.aggregation import published_aggregation
 from dftindexd.index.publish.database import PublishedDatabase
-from dftindexd.index.publish.families import PublishedRow
-from dftindexd.index.publish.registry_rows import content_hash, file_rows, registry_rows
-from dftindexd.index.publish.trace_rows import RootSummary, TraceSummary, trace_rows
-from dftindexd.index.tiers.checkpoints import decode_checkpoints
-from dftindexd.index.trace import kernel_cache
-from dftindexd.index.trace.trace_file import open_trace
+from dftindexd.index.publish.registry_rows import registry_rows
+from dftindexd.index.publish.root_rows import RootSummary
 from dftindexd.protocol.errors import DftIndexError, InvalidArgumentError, error_from_code
 from dftindexd.protocol.published_formats import FOR_ANALYZER, FOR_UTILITIES, PublishedFormat
 
@@ -72,31 +68,16 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 Progress = Callable[[int, int], None]
 
-
-class _Read(NamedTuple):
-    """What a worker makes of a trace: its rows, and those of another aggregation than ours."""
-
-    summary: TraceSummary
-    rows: list[PublishedRow]
-    aggregated: AggregatedTrace | None
-
-
-def _read(file_id: int, trace: IndexedTrace, tier: AggregationTier | None) -> _Read:
-    """Read one trace: what a worker does."""
-    chunks = [one for value in trace.checkpoints for one in decode_checkpoints(value)]
-    contents = read_contents(trace.path, trace.stamp, chunks, tier)
-    summary, rows = trace_rows(file_id, trace.chunk_stats, contents)
-    with open_trace(trace.path) as file:
-        rows += file_rows(file_id, trace.name, trace.stamp, content_hash(file))
-    if tier is None:
-        return _Read(summary, rows, None)
-    frames = ([contents.aggregation], [contents.system_metrics])
-    return _Read(summary, rows, AggregatedTrace(trace.hash_tables, *frames))
+#: The place of a trace among all, and what it becomes.
+_Numbered: TypeAlias = tuple[int, PublishedTrace]
 
 
 @contextmanager
 def _workers() -> Iterator[ProcessPoolExecutor]:
-    """Give processes that read traces. They are forked at once, before there is any thread."""
+    """Give processes that read traces, forked from this one with the kernel loaded."""
+    from dftindexd.actors.child_process import die_with_parent  # late: seldom is anything read
+    from dftindexd.index.trace import kernel_cache
+
     try:
         kernel_cache.prepare(os.environ, os.getuid())
     except kernel_cache.KernelCacheError as error:
@@ -123,19 +104,22 @@ def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Publ
     """
     directory = os.path.realpath(order.directory)
     place = free_place(os.path.realpath(order.out or directory), force=order.force)
-    with _workers() as pool, connect(order.socket) as client:
+    with connect(order.socket) as client:
         generation = client.sync(directory).generation
         indexed = indexed_traces(client, directory)
         traces = list(indexed.traces)
-        _refuse_unfinished(traces, unfinished=order.unfinished)
-        marker = Marker(directory, generation, order.format)
-        interval_us = _interval_us(order) or indexed.tier.interval_us
-        made = None
-        if interval_us != indexed.tier.interval_us:
-            made = AggregationTier(interval_us=interval_us)
-        with _told(), new_store(place, marker) as part:
+    # The client's thread has ended: from here on processes can be forked.
+    _refuse_unfinished(traces, unfinished=order.unfinished)
+    marker = Marker(directory, generation, order.format)
+    interval_us = _interval_us(order) or indexed.tier.interval_us
+    made = None
+    if interval_us != indexed.tier.interval_us:
+        made = AggregationTier(interval_us=interval_us)
+    with _told(), new_store(place, marker) as part:
+        plans = [plan_trace(number, trace, made) for number, trace in enumerate(traces, 1)]
+        with _made(plans) as done:
             database = PublishedDatabase(part)
-            root = _write(database, pool, traces, indexed.tier, made, progress)
+            root = _write(database, plans, done, indexed.tier, progress)
             if order.format == FOR_ANALYZER:
                 database.put(root.rows_for_one_worker())
             database.close()
@@ -173,35 +157,47 @@ def _told() -> Iterator[None]:
         raise DftIndexError(f"cannot publish: {error}", "check the place and its room") from error
 
 
+@contextmanager
+def _made(plans: Sequence[TracePlan]) -> Iterator[Iterator[_Numbered]]:
+    """Give what each trace becomes, with its place; processes read those that have to be read."""
+    at_once = [place for place, plan in enumerate(plans) if not plan.is_read]
+    encoded = ((place, published_trace(plans[place])) for place in at_once)
+    to_read = [place for place, plan in enumerate(plans) if plan.is_read]
+    if not to_read:
+        yield encoded
+        return
+    largest_first = sorted(to_read, key=lambda place: -plans[place].trace.stamp.size)
+    with _workers() as pool:
+        jobs = {pool.submit(published_trace, plans[place]): place for place in largest_first}
+        yield chain(encoded, _results(jobs))
+
+
+def _results(jobs: dict[Future[PublishedTrace], int]) -> Iterator[_Numbered]:
+    for job in as_completed(jobs):
+        yield jobs.pop(job), job.result()  # nothing keeps the rows any longer
+
+
 def _write(
     database: PublishedDatabase,
-    pool: ProcessPoolExecutor,
-    traces: Sequence[IndexedTrace],
+    plans: Sequence[TracePlan],
+    done: Iterable[_Numbered],
     kept: AggregationTier,
-    made: AggregationTier | None,
     progress: Progress,
 ) -> RootSummary:
-    """Write the rows of *traces*, with the aggregation that is *kept*, or another that is *made*;
+    """Write the rows of all traces, with the aggregation that is *kept* where no other is made;
     return what they hold together."""
-    everything = sum(one.stamp.size for one in traces)
-    largest_first = sorted(range(len(traces)), key=lambda place: -traces[place].stamp.size)
-    jobs: dict[Future[_Read], int] = {
-        pool.submit(_read, place + 1, traces[place], made): place for place in largest_first
-    }
-    database.put(registry_rows(len(traces) + 1))
-    aggregated = [one.aggregated for one in traces]
-    if made is None:
-        database.put(published_aggregation(aggregated, kept))
-    root, done = RootSummary(), 0
-    for job in as_completed(jobs):
-        place, read = jobs.pop(job), job.result()  # nothing keeps the rows any longer
-        root.add(place, read.summary)
-        database.put(read.rows)
-        aggregated[place] = read.aggregated or aggregated[place]
-        done += traces[place].stamp.size
-        progress(done, everything)
-    if made is not None:
-        database.put(published_aggregation(aggregated, made))
+    sizes = [plan.trace.stamp.size for plan in plans]
+    database.put(registry_rows(len(plans) + 1))
+    aggregated = [plan.trace.aggregated for plan in plans]
+    root, finished = RootSummary(), 0
+    for place, trace in done:
+        root.add(place, trace.summary)
+        database.put(trace.rows)
+        aggregated[place] = trace.aggregated or aggregated[place]
+        finished += sizes[place]
+        progress(finished, sum(sizes))
+    tier = next((plan.tier for plan in plans if plan.tier is not None), kept)
+    database.put(published_aggregation(aggregated, tier))
     database.put(root.rows())
     return root
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, Literal, TypeAlias
 
 import msgspec
+import numpy as np
 
 from dftindexd.index.errors import StoreDamagedError, TraceGoneError
 from dftindexd.index.model import ParsedTrace, SegmentSummary, TierConfig, TraceRecord
@@ -40,9 +41,10 @@ from dftindexd.index.tiers.aggregation_schema import quantities, row_schema, ske
 from dftindexd.index.tiers.bloom import decode_blooms
 from dftindexd.index.tiers.checkpoints import decode_checkpoints
 from dftindexd.index.tiers.chunk_stats import decode_chunk_details, decode_chunk_stats
+from dftindexd.index.tiers.event_order import ORDER_SUFFIX, ChunkOrder, decode_event_order
 from dftindexd.index.tiers.frames import decode_frame
 from dftindexd.index.tiers.hash_tables import decode_hash_tables
-from dftindexd.index.tiers.manifest import decode_manifest
+from dftindexd.index.tiers.manifest import ChunkManifest, decode_manifest
 from dftindexd.index.tiers.postings import decode_postings, posting_suffix
 from dftindexd.index.tiers.sketches import decode_sketches
 from dftindexd.index.tiers.system_metrics import METRIC_SCHEMA
@@ -186,7 +188,7 @@ def _expected(tiers: TierConfig, segment: SegmentSummary) -> Iterator[_Row]:
         if segment.chunks > 1:
             yield _Row(FILE_BLOOM, b"", _reads(decode_blooms))
     if tiers.manifest:
-        yield _Row(MANIFEST, b"", _check_manifest)
+        yield from _expected_manifest()
     for column in tiers.postings:
         yield _Row(POSTINGS, posting_suffix(column), _check_postings)
     if tiers.aggregation is not None:
@@ -229,8 +231,37 @@ def _check_postings(segment: SegmentSummary, value: bytes) -> None:
     _require_chunks(segment, len(decode_postings(value)))
 
 
-def _check_manifest(segment: SegmentSummary, value: bytes) -> None:
-    _require_chunks(segment, len(decode_manifest(value)))
+def _expected_manifest() -> Iterator[_Row]:
+    """Yield the manifest, and the order of events, which has as many of each kind."""
+    manifests: dict[int, list[ChunkManifest]] = {}
+
+    def check_manifest(segment: SegmentSummary, value: bytes) -> None:
+        manifests[segment.segment_id] = decode_manifest(value)
+        _require_chunks(segment, len(manifests[segment.segment_id]))
+
+    def check_order(segment: SegmentSummary, value: bytes) -> None:
+        orders = decode_event_order(value)
+        _require_chunks(segment, len(orders))
+        pairs = zip(orders, manifests.get(segment.segment_id, ()), strict=False)
+        if any(_counts_of_order(order) != _counts_of_manifest(one) for order, one in pairs):
+            raise _WrongError("other records in order than by kind")
+
+    yield _Row(MANIFEST, b"", check_manifest)
+    yield _Row(MANIFEST, ORDER_SUFFIX, check_order)
+
+
+_Counts: TypeAlias = tuple[dict[tuple[str, str], int], int]
+
+
+def _counts_of_order(order: ChunkOrder) -> _Counts:
+    """Return how many rows of each kind there are, and how many metadata records."""
+    counts = np.bincount(order.codes, minlength=len(order.kinds)).tolist()
+    of_kinds = dict(zip(order.kinds, counts, strict=False))
+    return of_kinds, sum(counts[len(order.kinds) :])
+
+
+def _counts_of_manifest(manifest: ChunkManifest) -> _Counts:
+    return {(kind.cat, kind.name): kind.count for kind in manifest.kinds}, manifest.metadata
 
 
 def _require_chunks(segment: SegmentSummary, chunks: int) -> None:

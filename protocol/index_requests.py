@@ -135,8 +135,9 @@ class IndexSegmentsRequest(
     """What the store holds of each trace, as it is stored, for a store in another format.
 
     Columns: ``name``, ``record``, the commit record as MessagePack, and with a value a segment
-    ``checkpoints``, ``chunk_stats``, ``hash_tables``, ``aggregation`` and ``system_metrics``. The
-    aggregation is that of the head's tiers; a trace without a set that has all is left out.
+    ``checkpoints``, ``chunk_stats``, ``event_order``, ``hash_tables``, ``aggregation`` and
+    ``system_metrics``. The aggregation is that of the head's tiers; a trace without a set that has
+    all is left out.
     """
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dftindexd.index.publish.encoding import fnv1a
 
-__all__ = ("bloom_filter",)
+__all__ = ("bloom_filter", "joined_filters")
 
 _MASK: Final = 2**64 - 1
 _LOW: Final = 2**32 - 1
@@ -44,3 +44,14 @@ def bloom_filter(values: Iterable[str], entries: int) -> bytes:
             words[block + place] |= 1 << ((spread * salt & _LOW) >> 27)
     header = _HEADER.pack(_HASHES, entries & _LOW, _BITS)
     return header + struct.pack(f"<{len(words)}I", *words)
+
+
+def joined_filters(filters: Sequence[bytes], entries: int) -> bytes:
+    """Return the filter of all values of some filters together, of which *entries* were added."""
+    if len(filters) == 1:
+        return filters[0]
+    bits = 0
+    for one in filters:
+        bits |= int.from_bytes(one[_HEADER.size :], "little")
+    header = _HEADER.pack(_HASHES, entries & _LOW, _BITS)
+    return header + bits.to_bytes(_BITS // 8, "little")

@@ -37,7 +37,7 @@ __all__ = (
     "trace_key",
 )
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 DEFAULT: Final = "default"
 CHECKPOINTS: Final = "checkpoints"

@@ -61,10 +61,10 @@ class ArgumentValues:
 class ChunkContents:
     """What occurs in the chunk that is being filled.
 
-    ``kinds``, ``threads`` (pid and tid), ``hhash`` and ``fhash`` (codes, not 0) count rows;
-    ``other_kinds`` counts the other objects, whose further values are the ``other_*`` sets.
-    ``shash`` has the codes (not 0) of all. ``arguments`` has those of the rows, by the code of each
-    key that was asked for. ``records`` is the number of rows.
+    ``kinds``, ``threads`` (pid and tid), ``hhash``, ``fhash`` and ``shash`` (codes, not 0) count
+    rows; ``shash`` has those of the other objects, too. ``other_kinds`` counts these, and their
+    further values are the ``other_*`` sets. ``arguments`` has those of the rows, by the code of
+    each key that was asked for. ``records`` is the number of rows.
     """
 
     def __init__(self, argument_keys: Iterable[int] = ()) -> None:
@@ -74,7 +74,7 @@ class ChunkContents:
         self.threads: dict[tuple[int, int], int] = {}
         self.hhash: dict[int, int] = {}
         self.fhash: dict[int, int] = {}
-        self.shash: set[int] = set()
+        self.shash: dict[int, int] = {}
         self.other_threads: set[tuple[int, int]] = set()
         self.other_hashes: dict[str, set[int]] = {"hhash": set(), "fhash": set()}
         self.arguments = {key: ArgumentValues() for key in argument_keys}
@@ -84,11 +84,11 @@ class ChunkContents:
         if len(columns):
             fields = [getattr(columns, name) for name in _FIELDS]
             self._add_rows(fields, None, columns.line)
-            self._add_strings(columns.shash)
+            self._add_strings(*_values(columns.shash))
             self._add_arguments(columns)
         if len(others):
             self._add_others([others[name] for name in _FIELDS], None, others["line"])
-            self._add_strings(others["shash"])
+            self._add_strings(_values(others["shash"])[0], repeat(0))
 
     def add_groups(self, groups: ChunkGroups) -> None:
         """Take the grouped records of the chunk."""
@@ -96,8 +96,7 @@ class ChunkContents:
             self._add_few_groups(groups)
         else:
             self._add_many_groups(groups)
-        self.shash.update(groups.shash.tolist())
-        self.shash.discard(0)
+        self._add_strings(groups.shash.tolist(), groups.shash_rows.tolist())
 
     def _add_few_groups(self, groups: ChunkGroups) -> None:
         columns = [getattr(groups, name).tolist() for name in _GROUP_FIELDS]
@@ -132,7 +131,7 @@ class ChunkContents:
     def codes(self, dimension: str) -> set[int]:
         """Return the codes (not 0) of a dimension of texts, those of all objects."""
         if dimension == "shash":
-            return self.shash
+            return set(self.shash)
         if dimension in self.other_hashes:
             counted: dict[int, int] = getattr(self, dimension)
             return self.other_hashes[dimension].union(counted)
@@ -190,9 +189,11 @@ class ChunkContents:
             found.update(codes.tolist())
             found.discard(0)
 
-    def _add_strings(self, codes: _Array) -> None:
-        self.shash.update(codes.tolist() if len(codes) <= _FEW else np.unique(codes).tolist())
-        self.shash.discard(0)
+    def _add_strings(self, codes: Iterable[int], rows: Iterable[int]) -> None:
+        counted = self.shash
+        for code, size in zip(codes, rows, strict=False):
+            counted[code] = counted.get(code, 0) + size
+        counted.pop(0, None)
 
     def _add_arguments(self, columns: RecordColumns) -> None:
         for key, values in self.arguments.items():
@@ -228,6 +229,14 @@ def _count_kinds(
 def _count_kind(kinds: Kinds, kind: int, size: int, line: int) -> None:
     known = kinds.get(kind)
     kinds[kind] = (known[0] + size, min(known[1], line)) if known else (size, line)
+
+
+def _values(codes: _Array) -> tuple[list[int], Iterable[int]]:
+    """Return codes, and how often each is there."""
+    if len(codes) <= _FEW:
+        return codes.tolist(), repeat(1)
+    distinct, counts = np.unique(codes, return_counts=True)
+    return distinct.tolist(), counts.tolist()
 
 
 def _tally(columns: list[_Array], counts: _Array | None) -> tuple[_Array, list[int]]:

@@ -6,6 +6,7 @@ from dftindexd.index.model import Row, TierConfig
 from dftindexd.index.tiers.bloom import BloomBuilder
 from dftindexd.index.tiers.chunk_contents import ChunkContents
 from dftindexd.index.tiers.chunk_stats import ChunkStatsBuilder
+from dftindexd.index.tiers.event_order import EventOrderBuilder
 from dftindexd.index.tiers.manifest import ManifestBuilder
 from dftindexd.index.tiers.postings import PostingsBuilder
 from dftindexd.index.trace.columns import Interner
@@ -26,6 +27,7 @@ class ChunkTiers:
         self._argument_keys = [texts.code(name) for name in arguments]
         self._blooms = BloomBuilder(tiers.bloom_rate, arguments, texts) if tiers.bloom else None
         self._manifest = ManifestBuilder() if tiers.manifest else None
+        self._order = EventOrderBuilder() if tiers.manifest else None
         self._stats = ChunkStatsBuilder() if tiers.checkpoints else None
         self._postings = PostingsBuilder(tiers.postings, texts)
         self._begin_chunk()
@@ -39,6 +41,8 @@ class ChunkTiers:
         self._contents.add(block.columns, block.others)
         if self._manifest:
             self._manifest.add(block.metadata)
+        if self._order:
+            self._order.add(block)
         if self._stats:
             self._stats.add(block.columns, exact=block.exact)
         self._postings.add(block.columns)
@@ -46,20 +50,24 @@ class ChunkTiers:
     @property
     def held(self) -> int:
         """How much is held of what grows with distinct values, beside texts."""
-        return self._postings.held
+        return self._postings.held + (self._order.held if self._order else 0)
 
     def add_groups(self, groups: ChunkGroups) -> None:
         """Take the grouped records of the current chunk."""
         self._contents.add_groups(groups)
         if self._stats:
             self._stats.add_groups(groups)
+        if self._order:
+            self._order.add_groups(groups)
 
-    def end_chunk(self) -> None:
-        """End the current chunk."""
+    def end_chunk(self, newlines: int) -> None:
+        """End the current chunk, whose text has so many *newlines*."""
         if self._blooms:
             self._blooms.end_chunk(self._contents)
         if self._manifest:
             self._manifest.end_chunk(self._contents)
+        if self._order:
+            self._order.end_chunk(self._contents, newlines)
         if self._stats:
             is_one = self._facts.units == self._units_before
             unit = self._facts.facts().time_metric if is_one else ""
@@ -73,4 +81,5 @@ class ChunkTiers:
         rows = self._stats.rows(segment_id, texts) if self._stats else []
         rows += self._blooms.rows(segment_id) if self._blooms else []
         rows += self._manifest.rows(segment_id, texts) if self._manifest else []
+        rows += self._order.rows(segment_id, texts) if self._order else []
         return rows + self._postings.rows(segment_id)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from dftindexd.index.model import AggregationTier, BadLine, LineCounts
 from dftindexd.index.trace.columns import (
@@ -81,6 +83,12 @@ class DecodedBlock:
     """What some lines gave. ``exact``: every ``ts`` and ``dur`` of the lines is in the columns as
     it was written, so that their bounds hold for the lines too. ``complete`` counts the complete
     events; ``grouped`` the records that are not in the columns, because they were grouped already.
+
+    ``metadata_at`` has for each metadata record that was not grouped how many rows of the columns
+    came before it, and the code of its name. ``order`` is the scan's: in the order of the text an
+    element each row or metadata record, those of lines that it left to the reference included: the
+    number of the record's group, ``kernel_layout.ROW`` for the next one of the columns, ``LEFT``
+    for the next one of the following block, which the reference gave.
     """
 
     columns: RecordColumns
@@ -92,7 +100,9 @@ class DecodedBlock:
     clamped: int
     exact: bool
     complete: int
+    metadata_at: list[tuple[int, int]]
     grouped: int = 0
+    order: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +115,7 @@ class _Block:
     bad_lines: list[BadLine] = field(default_factory=list)
     skipped: int = 0
     repaired: int = 0
-    metadata: int = 0
+    metadata_at: list[tuple[int, int]] = field(default_factory=list)
     without_phase: int = 0
     clamped: int = 0
     exact: bool = True
@@ -138,6 +148,11 @@ class BlockDecoder:
         self._names = names
         self._wanted = [(key, texts.code(key)) for key in wanted]
         self._block = _Block()
+
+    @property
+    def taken(self) -> int:
+        """How many rows and metadata records the block has so far."""
+        return len(self._block.rows) + len(self._block.metadata_at)
 
     def decode(self, lines: Lines) -> DecodedBlock:
         """Return the records of *lines* and how each line counts."""
@@ -182,11 +197,12 @@ class BlockDecoder:
                 repaired=block.repaired,
             ),
             bad_lines=block.bad_lines,
-            metadata=block.metadata,
+            metadata=len(block.metadata_at),
             without_phase=block.without_phase,
             clamped=block.clamped,
             exact=block.exact,
             complete=int((columns.phase == PHASE_COMPLETE).sum()),
+            metadata_at=block.metadata_at,
         )
 
     def _add_odd_line(self, text: bytes, number: int, position: int) -> None:
@@ -200,10 +216,10 @@ class BlockDecoder:
             return
         if odd.closes:
             self._facts.see_bracket()
-        before = len(block.rows) + block.metadata
+        before = self.taken
         for record in odd.records:
             self._add(record, record.get("args"), number, position)
-        if len(block.rows) + block.metadata == before:
+        if self.taken == before:
             block.skipped += 1
         elif odd.repaired:
             block.repaired += 1
@@ -333,7 +349,7 @@ class BlockDecoder:
         if not is_metadata:
             block.without_phase += 1
             return True
-        block.metadata += 1
+        block.metadata_at.append((len(block.rows), code(name)))
         if self._facts.undated:
             self._facts.see_record(record, args)
         if name == "CM" and args.get("name") == "time_metric":

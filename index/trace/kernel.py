@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +18,7 @@ from dftindexd.index.model import AggregationTier, LineCounts
 from dftindexd.index.sketch import ZERO_BIN
 from dftindexd.index.trace import kernel_cache
 from dftindexd.index.trace import kernel_layout as at
+from dftindexd.index.trace.canonical_line import canonical_number, canonical_record
 from dftindexd.index.trace.columns import (
     HAS_COUNT,
     HAS_OFFSET,
@@ -28,7 +28,6 @@ from dftindexd.index.trace.columns import (
 )
 from dftindexd.index.trace.decode import BlockDecoder, DecodedBlock, wanted_arguments
 from dftindexd.index.trace.facts import FactsCollector
-from dftindexd.index.trace.json_line import Record, read_odd_line
 from dftindexd.index.trace.lines import Lines
 from dftindexd.index.trace.names import NameCollector
 from dftindexd.index.trace.numbers import UINT64_MAX, clamp_signed, fraction, whole
@@ -59,21 +58,23 @@ _TURNED: Final = 1 << 14
 _NO_COLUMNS: Final = columns_of([], ArgumentBuffer())
 _NO_OTHERS: Final = others_of([])
 
-_decode_json: Final = msgspec.json.Decoder().decode
-
 
 class ChunkGroups(NamedTuple):
     """The grouped records of one chunk. Arrays have an element a group that occurs in it.
 
-    ``is_row`` tells metadata records (false) from others, ``shash`` are the string hashes of both.
-    The bounds are those of the rows; there are none without ``records``.
+    ``group`` is the number of each, as in the order of a block; they come in the order of their
+    first lines. ``is_row`` tells metadata records (false) from others, ``shash`` are the string
+    hashes of both, ``shash_rows`` says how many rows have each. The bounds are those of the rows;
+    there are none without ``records``.
 
     The ``duration_*`` arrays have an element for each distinct name, DDSketch bin
     (``dftindexd.index.sketch``) and bit length of a duration: how many there are, their sum (it
-    stops at 2**64-1) and their sum of squares. ``time_bin`` is ``ts // 100_000``, with how many
-    rows. ``ret``, ``offset`` and ``count`` have the least and greatest number of the rows.
+    stops at 2**64-1), their sum of squares, the least and the greatest. ``time_bin`` is
+    ``ts // 100_000``, with how many rows. ``ret``, ``offset`` and ``count`` have the least and
+    greatest number of the rows.
     """
 
+    group: _Ints
     cat: npt.NDArray[np.int32]
     name: npt.NDArray[np.int32]
     pid: npt.NDArray[np.uint64]
@@ -84,12 +85,15 @@ class ChunkGroups(NamedTuple):
     first_line: _Ints
     is_row: npt.NDArray[np.bool_]
     shash: npt.NDArray[np.int32]
+    shash_rows: _Ints
     duration_name: npt.NDArray[np.int32]
     duration_bin: npt.NDArray[np.int16]
     duration_bits: npt.NDArray[np.uint16]
     duration_count: _Ints
     duration_total: npt.NDArray[np.uint64]
     duration_squares: npt.NDArray[np.float64]
+    duration_min: _Ints
+    duration_max: _Ints
     time_bin: _Ints
     time_count: _Ints
     ret_bounds: tuple[int, int] | None
@@ -150,6 +154,7 @@ class Kernel:
         self._known = len(at.KNOWN_TEXTS) + 1
         self._codes[1 : self._known] = texts.codes(at.KNOWN_TEXTS)
         self._distinct = True
+        self._left: list[int] = []  # how many records each line gave that the block left
         wanted = wanted_arguments(config, arguments)
         if wanted:
             self._tables.place("wanted", np.array(self._tables.enter(wanted), np.int64))
@@ -205,12 +210,14 @@ class Kernel:
         st[at.SIDE] = 0
         for kind, begin, end, number, name, name_end, value, value_end in side:
             if kind == at.SLOW:
+                before = self._decoder.taken
                 self._decoder.read_line(text[begin:end], number, uc_offset + begin)
+                self._left.append(self._decoder.taken - before)
             elif kind == at.DATE:
                 if facts.undated:
-                    facts.see_record(*_record(text[begin:end]))
+                    facts.see_record(*canonical_record(text[begin:end]))
             elif kind == at.END:
-                facts.see_end(_record(text[begin:end])[1])
+                facts.see_end(canonical_record(text[begin:end])[1])
             elif kind == at.TIME_METRIC:
                 facts.see_time_metric(text[value:value_end].decode())
             else:
@@ -249,10 +256,21 @@ class Kernel:
             clamped=0,
             exact=not st[at.INEXACT],
             complete=int(st[at.COMPLETE]),
+            metadata_at=[],
             grouped=int(st[at.FUSED_RECORDS]),
+            order=self._order(),
         )
         others = int(st[at.LINE]) - lines.line - fast - skipped
         return (read, self._decoder.take_block(others)) if others else (read,)
+
+    def _order(self) -> npt.NDArray[np.int32]:
+        order: npt.NDArray[np.int32] = self._tables.arrays["order"][: self._tables.st[at.ORDER]]
+        if not self._left:
+            return order.copy()
+        times = np.ones(len(order), np.int64)
+        times[order == at.LEFT] = self._left
+        self._left = []
+        return np.repeat(order, times)
 
     def _columns(self, text: bytes, uc_offset: int) -> RecordColumns:
         arrays = self._tables.arrays
@@ -264,7 +282,7 @@ class Kernel:
         count = int(st[at.ARGUMENTS])
         arguments, reals = arrays["arguments"][:count], arrays["reals"][:count].copy()
         for place in np.flatnonzero(arguments[:, 5]).tolist():
-            value = _read_number(text[arguments[place, 4] : arguments[place, 5]])
+            value = canonical_number(text[arguments[place, 4] : arguments[place, 5]])
             arguments[place, 3] = clamp_signed(whole(value) or 0)
             reals[place] = fraction(value) or 0.0
         texts = arguments[:, 2]
@@ -290,9 +308,13 @@ class Kernel:
         bins = arrays["bins"][: st[at.BINS]]
         times = _times(st, arrays["times"])
         state = st[: at.SCRATCH].tolist()
+        touched = arrays["touched"][: st[at.TOUCHED]]
+        strings = arrays["strings"][: st[at.STRINGS]]
         ended = ChunkGroups(
-            **self._touched(arrays["groups"][arrays["touched"][: st[at.TOUCHED]]]),
-            shash=self._codes[arrays["strings"][: st[at.STRINGS]]],
+            group=touched,
+            **self._touched(arrays["groups"][touched]),
+            shash=self._codes[strings],
+            shash_rows=arrays["stamps"][strings, at.K_ROWS],
             **self._durations(bins),
             time_bin=times[:, 0],
             time_count=times[:, 1],
@@ -337,6 +359,8 @@ class Kernel:
             "duration_count": bins[:, at.B_COUNT],
             "duration_total": bins[:, at.B_TOTAL].view(np.uint64),
             "duration_squares": bins[:, at.B_SQUARES].view(np.float64),
+            "duration_min": bins[:, at.B_MIN],
+            "duration_max": bins[:, at.B_MAX],
         }
 
     def groups(self) -> GroupTable:
@@ -364,7 +388,7 @@ class Kernel:
 
 _OF_A_BLOCK: Final = (
     *(at.POSITION, at.ROWS, at.ARGUMENTS, at.SIDE, at.FAST, at.SKIPPED, at.COMPLETE),
-    *(at.METADATA, at.AGGREGATED, at.BRACKET, at.INEXACT, at.FUSED_RECORDS),
+    *(at.METADATA, at.AGGREGATED, at.BRACKET, at.INEXACT, at.FUSED_RECORDS, at.ORDER),
 )
 _OF_A_CHUNK: Final = (
     *(at.TOUCHED, at.STRINGS, at.CHUNK_RECORDS, at.SUM_DUR),
@@ -395,38 +419,3 @@ def _times(st: _Ints, listed: _Ints) -> _Ints:
 def _bounds(state: list[int], bit: int, least: int) -> tuple[int, int] | None:
     """Return the bounds of an argument, if any record of the chunk had it."""
     return (state[least], state[least + 1]) if state[at.SEEN] & bit else None
-
-
-def _record(line: bytes) -> tuple[Record, Record]:
-    """Return the record of a canonical line and its arguments, as the reference reads them."""
-    record = _decode_line(line)
-    if record is None:
-        odd = read_odd_line(line)
-        if odd is None:
-            raise AssertionError("the scan took a line that does not parse")
-        (record,) = odd.records
-    args = record.get("args")
-    return record, args if isinstance(args, dict) else {}
-
-
-def _decode_line(line: bytes) -> Record | None:
-    """Return the record of a line that has no duplicate keys, at any depth."""
-    try:
-        record: Record = _decode_json(line)
-    except ValueError:
-        return None
-    return record if _keys(record) == line.count(b'":') else None
-
-
-def _keys(value: object) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(_keys(member) for member in value.values())
-    return sum(_keys(member) for member in value) if isinstance(value, list) else 0
-
-
-def _read_number(text: bytes) -> object:
-    try:
-        return _decode_json(text)
-    except ValueError:
-        odd = read_odd_line(b'{"":%b}' % text)
-        return odd.records[0][""] if odd else None

@@ -65,6 +65,7 @@ from dftindexd.index.trace.kernel_layout import (
     DIVIDE,
     FULL_ARGUMENTS,
     FULL_TEXTS,
+    K_LINE,
     MULTIPLY,
     N_KEY_CODE,
     N_KEY_LENGTH,
@@ -74,6 +75,7 @@ from dftindexd.index.trace.kernel_layout import (
     ROOM_ARGUMENTS,
     ROWS,
     SERIAL,
+    STAMP_SIZE,
     WANTED,
 )
 from dftindexd.index.trace.kernel_tables import intern
@@ -308,9 +310,10 @@ def emit_argument(
                 is_wanted = True
         if not is_wanted:
             return np.int64(0)
-    if stamps[2 * key] == st[SERIAL]:
+    stamp = STAMP_SIZE * key + K_LINE
+    if stamps[stamp] == st[SERIAL]:
         return np.int64(SLOW_LINE)
-    stamps[2 * key] = st[SERIAL]
+    stamps[stamp] = st[SERIAL]
     if kind in (V_NULL, V_NESTED):
         return np.int64(0)
     is_scaled = listed and action == P_TIME and st[MULTIPLY] != st[DIVIDE]

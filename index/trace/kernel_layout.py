@@ -13,6 +13,7 @@ from typing import Final
 DONE: Final = 0  #: all lines are read
 BARRIER: Final = 1  #: a line must be read by the reference before the next one
 FULL_TEXTS: Final = 2
+FULL_ORDER: Final = 3
 FULL_GROUPS: Final = 4
 FULL_ROWS: Final = 5
 FULL_ARGUMENTS: Final = 6
@@ -51,6 +52,7 @@ BRACKET: Final = 25
 INEXACT: Final = 26  #: whether a time is not as it was written
 FUSED_RECORDS: Final = 27
 BUCKET_LOW: Final = 28  #: the last bucket, to spare divisions
+ORDER: Final = 29  #: lines that took effect or are for the reference
 # Of the records grouped here in the open chunk:
 MIN_TS: Final = 30
 MAX_TS: Final = 31
@@ -74,7 +76,7 @@ OPERAND: Final = 50
 ARRAYS: Final = (
     *("buffer", "slots", "texts", "arena", "stamps", "group_slots", "groups", "squares"),
     *("touched", "strings", "rows", "arguments", "reals", "side", "wanted"),
-    *("bin_slots", "bins", "times"),
+    *("bin_slots", "bins", "times", "order"),
 )
 ROOM: Final = 52
 ROOM_SLOTS: Final = ROOM + ARRAYS.index("slots")
@@ -88,6 +90,7 @@ ROOM_SIDE: Final = ROOM + ARRAYS.index("side")
 ROOM_BIN_SLOTS: Final = ROOM + ARRAYS.index("bin_slots")
 ROOM_BINS: Final = ROOM + ARRAYS.index("bins")
 ROOM_TIMES: Final = ROOM + ARRAYS.index("times")
+ROOM_ORDER: Final = ROOM + ARRAYS.index("order")
 AT: Final = ROOM + len(ARRAYS)
 AT_BUFFER: Final = AT + ARRAYS.index("buffer")
 AT_SLOTS: Final = AT + ARRAYS.index("slots")
@@ -107,6 +110,7 @@ AT_WANTED: Final = AT + ARRAYS.index("wanted")
 AT_BIN_SLOTS: Final = AT + ARRAYS.index("bin_slots")
 AT_BINS: Final = AT + ARRAYS.index("bins")
 AT_TIMES: Final = AT + ARRAYS.index("times")
+AT_ORDER: Final = AT + ARRAYS.index("order")
 
 #: The fields of the line that is being read; see ``kernel_fields``.
 SCRATCH: Final = 96
@@ -155,7 +159,9 @@ B_KEY: Final = 0
 B_COUNT: Final = 1
 B_TOTAL: Final = 2  #: unsigned
 B_SQUARES: Final = 3  #: the bits of a floating point number
-BIN_SIZE: Final = 4
+B_MIN: Final = 4
+B_MAX: Final = 5
+BIN_SIZE: Final = 6
 
 #: Width of a bin of times, in microseconds.
 TIME_BIN_US: Final = 100_000
@@ -186,6 +192,18 @@ MANY_NODES: Final = 192
 SKELETON_WORDS: Final = 512
 SKELETONS: Final = ROOT + NODES * NODE_SIZE
 STATE_SIZE: Final = SKELETONS + SKELETON_WORDS
+
+# --- Order of lines: int32, the number of the group that a line entered, or -----------------------
+
+ROW: Final = -1  #: it is a row handed on
+LEFT: Final = -2  #: it is for the reference, which may give any number of records
+
+# --- Stamps of texts, int64 -------------------------------------------------------------------
+
+K_LINE: Final = 0  #: serial of the last line with this key
+K_CHUNK: Final = 1  #: serial of the last chunk with this hash of a string, of grouped records
+K_ROWS: Final = 2  #: how many grouped rows of that chunk have it
+STAMP_SIZE: Final = 3
 
 # --- Rows handed on: int64 -------------------------------------------------------------------
 

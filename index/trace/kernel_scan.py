@@ -117,6 +117,8 @@ def _commit(b: Any, st: Any, begin: np.int64, end: np.int64) -> np.int64:
             return np.int64(fields.SLOW_LINE)
     if st[at.SIDE] + 3 > st[at.ROOM_SIDE]:
         return np.int64(-at.FULL_SIDE)
+    if st[at.ORDER] >= st[at.ROOM_ORDER]:
+        return np.int64(-at.FULL_ORDER)
     if not _know_texts(b, st):
         return np.int64(-at.FULL_TEXTS)
     name, cat = st[fields.F_NAME_CODE], st[fields.F_CAT_CODE]
@@ -140,11 +142,16 @@ def _commit(b: Any, st: Any, begin: np.int64, end: np.int64) -> np.int64:
     # From here on the line takes effect.
     groups = numbers_at(st[at.AT_GROUPS])
     if is_grouped:
+        _enter(st, group)
         stamps, strings = numbers_at(st[at.AT_STAMPS]), numbers_at(st[at.AT_STRINGS])
-        if stamps[2 * string + 1] != st[at.CHUNK]:
-            stamps[2 * string + 1] = st[at.CHUNK]
+        stamp = at.STAMP_SIZE * string
+        if stamps[stamp + at.K_CHUNK] != st[at.CHUNK]:
+            stamps[stamp + at.K_CHUNK] = st[at.CHUNK]
+            stamps[stamp + at.K_ROWS] = 0
             strings[st[at.STRINGS]] = string
             st[at.STRINGS] += 1
+        if phase != 4:
+            stamps[stamp + at.K_ROWS] += 1
         if groups[place + at.G_CHUNK_COUNT] == 0:
             groups[place + at.G_CHUNK_LINE] = st[at.LINE]
         groups[place + at.G_CHUNK_COUNT] += 1
@@ -172,9 +179,17 @@ def _commit(b: Any, st: Any, begin: np.int64, end: np.int64) -> np.int64:
     return np.int64(0)
 
 
+@inlined
+def _enter(st: Any, what: np.int64) -> None:
+    """Say of the next line in order *what* it is; see ``ROW``."""
+    codes_at(st[at.AT_ORDER])[st[at.ORDER]] = what
+    st[at.ORDER] += 1
+
+
 @helper
 def _hand_on(st: Any, begin: np.int64, ts: np.int64, dur: np.int64) -> None:
     """Make the record a row; see ``ROW_FIELDS``."""
+    _enter(st, np.int64(at.ROW))
     rows, row = numbers_at(st[at.AT_ROWS]), st[at.ROWS] * _ROW_SIZE
     rows[row] = st[at.LINE]
     rows[row + 1] = begin
@@ -230,8 +245,11 @@ def _scan(b: Any, st: Any, size: np.int64) -> np.int64:
         if result < 0:
             if st[at.SIDE] >= st[at.ROOM_SIDE]:
                 return np.int64(at.FULL_SIDE)
+            if st[at.ORDER] >= st[at.ROOM_ORDER]:
+                return np.int64(at.FULL_ORDER)
             end = _end_of_line(b, begin)
             note(st, np.int64(at.SLOW), begin, end)
+            _enter(st, np.int64(at.LEFT))
             stops = may_name_unit(b, begin, end)
         st[at.POSITION] = end + 1
         st[at.LINE] += 1

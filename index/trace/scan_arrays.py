@@ -45,7 +45,7 @@ class ScanArrays:
             "slots": np.zeros(1024, np.int32),
             "texts": np.zeros((512, at.TEXT_SIZE), np.int64),
             "arena": np.zeros(4096, np.uint64),
-            "stamps": np.zeros((512, 2), np.int64),
+            "stamps": np.zeros((512, at.STAMP_SIZE), np.int64),
             "group_slots": np.zeros(512, np.int32),
             "groups": np.zeros((256, at.GROUP_SIZE), np.int64),
             "squares": np.zeros((256, 3), np.float64),
@@ -59,6 +59,7 @@ class ScanArrays:
             "bin_slots": np.zeros(512, np.int32),
             "bins": np.zeros((256, at.BIN_SIZE), np.int64),
             "times": np.zeros((256, 2), np.int64),
+            "order": np.zeros(1024, np.int32),
         }
         for name, array in arrays.items():
             self.place(name, array)
@@ -155,6 +156,8 @@ class ScanArrays:
             self._widen_slots("bin_slots", "bins", at.SPREAD_BINS)
         elif reason == at.FULL_TIMES:
             self.widen("times")
+        elif reason == at.FULL_ORDER:
+            self.widen("order")
         else:
             raise AssertionError(f"the scan stopped for an unknown reason: {reason}")
 

@@ -14,11 +14,11 @@ import io
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dftindexd.index.trace.recovery import Bytes
 from dftindexd.index.trace.resume import Place
-from dftindexd.index.trace.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -78,7 +78,7 @@ def unpacked_window(window: bytes) -> bytes:
 class SeekPoints:
     """The seek points of the gzip member at *begin*, asked for from its front to its end."""
 
-    def __init__(self, file: TraceFile, begin: Place, spacing: int) -> None:
+    def __init__(self, file: Bytes, begin: Place, spacing: int) -> None:
         self._file = file
         self._begin = begin
         self._spacing = spacing
@@ -102,14 +102,25 @@ class SeekPoints:
             return None
         point = self._points[found - 1]
         following = self._points[found].c_offset if found < len(self._points) else self._covered
-        return SeekPoint(
-            Place(
-                self._begin.c_offset + point.c_offset,
-                self._begin.uc_offset + point.uc_offset,
-                point.bits,
-                zlib.compress(point.window, 1),
-            ),
-            self._begin.c_offset + following,
+        return SeekPoint(self._place(point), self._begin.c_offset + following)
+
+    def places(self) -> Iterator[Place]:
+        """Give the place of every point, for a caller that asks for nothing else; the first is at
+        least the spacing after the beginning of the member."""
+        last = 0
+        while self._covered < self._bytes and not self.fault:
+            self._next_batch()
+            for point in self._points:
+                if point.uc_offset > last:
+                    last = point.uc_offset
+                    yield self._place(point)
+
+    def _place(self, point: _Point) -> Place:
+        return Place(
+            self._begin.c_offset + point.c_offset,
+            self._begin.uc_offset + point.uc_offset,
+            point.bits,
+            zlib.compress(point.window, 1),
         )
 
     def _reaches(self, wanted: int) -> bool:
@@ -155,7 +166,7 @@ class SeekPoints:
 class _View(io.RawIOBase):
     """The bytes of a file from *begin* on, *size* of them, as the library reads them."""
 
-    def __init__(self, file: TraceFile, begin: int, size: int) -> None:
+    def __init__(self, file: Bytes, begin: int, size: int) -> None:
         super().__init__()
         self._file = file
         self._begin = begin

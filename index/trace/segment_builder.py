@@ -88,6 +88,7 @@ class SegmentBuilder:
         self._bad_lines: list[BadLine] = []
         self._notes: list[str] = []
         self._records = 0
+        self._is_cut = False  # whether the last line has no newline
         self._complete = 0
         self._metadata = 0
         self._without_phase = 0
@@ -107,6 +108,7 @@ class SegmentBuilder:
         self._counts += LineCounts(total=1, bad=1)
         self._keep_bad([bad])
         self.uc_end = uc_end
+        self._is_cut = False
         self.line = bad.line + 1
 
     def add_lines(self, lines: Lines) -> int:
@@ -117,6 +119,7 @@ class SegmentBuilder:
             self._add(block)
             self.line += block.lines.total
         self.uc_end = lines.uc_offset + len(lines.text)
+        self._is_cut = not lines.text.endswith(b"\n")
         self.held = self._held()
         return self.line - lines.line
 
@@ -159,7 +162,8 @@ class SegmentBuilder:
 
         To read it, inflating begins at *begin*; its last byte lies before byte *c_end* of the file.
         """
-        if self.line == self._chunk.first_line:
+        lines = self.line - self._chunk.first_line
+        if not lines:
             return
         self._chunks.append(
             Checkpoint(
@@ -169,7 +173,7 @@ class SegmentBuilder:
                 c_size=c_end - begin.c_offset,
                 skip=self._chunk.uc_offset - begin.uc_offset,
                 first_line=self._chunk.first_line,
-                num_lines=self.line - self._chunk.first_line,
+                num_lines=lines,
                 bits=begin.bits,
                 window=begin.window,
             )
@@ -177,7 +181,7 @@ class SegmentBuilder:
         self._chunk = _OpenChunk(self.uc_end, self.line)
         if self._kernel:
             self._chunk_tiers.add_groups(self._kernel.end_chunk())
-        self._chunk_tiers.end_chunk()
+        self._chunk_tiers.end_chunk(lines - self._is_cut)
 
     def finish(self) -> Segment | None:
         """Return the segment, ``None`` if it has no lines; its last chunk must be ended."""

@@ -18,6 +18,7 @@ from dftindexd.index.store.layout import (
     CHUNK_STATS,
     DEFAULT,
     FILE_BLOOM,
+    MANIFEST,
     SEGMENT_FAMILIES,
     completion_marker,
     segment_key,
@@ -25,6 +26,7 @@ from dftindexd.index.store.layout import (
 from dftindexd.index.store.registry import CommitParsed, CommitQuarantine
 from dftindexd.index.store.rocks import RocksStore
 from dftindexd.index.store.writer import StoreWriter
+from dftindexd.index.tiers.event_order import ORDER_SUFFIX
 from dftindexd.index.verify import (
     Problem,
     compare_parse,
@@ -175,6 +177,22 @@ def test_rows_of_another_segment_contradict_the_record(
         assert problem.kind == "wrong"
         assert "chunks" in problem.reason
         _put(writer, family, key, value)
+
+
+def test_an_order_of_other_events_contradicts_the_manifest(
+    writer: StoreWriter, tmp_path: Path
+) -> None:
+    write_trace(tmp_path / "a.pfw", 5)
+    write_trace(tmp_path / "b.pfw", 6)
+    tiers = replace(FULL, chunk_bytes=32 << 20)
+    record, other = (index(writer, tmp_path / name, tiers) for name in ("a.pfw", "b.pfw"))
+    assert [len(one.segments) for one in (record, other)] == [1, 1]
+    value = writer.rocks.get(MANIFEST, segment_key(other.segments[0].segment_id, ORDER_SUFFIX))
+    assert value is not None
+    _put(writer, MANIFEST, segment_key(record.segments[0].segment_id, ORDER_SUFFIX), value)
+    (problem,) = problems(writer, record)
+    assert problem.kind == "wrong"
+    assert problem.reason == "manifest: other records in order than by kind"
 
 
 def test_a_missing_completion_marker_is_found(writer: StoreWriter, record: TraceRecord) -> None:

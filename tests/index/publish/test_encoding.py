@@ -3,27 +3,19 @@ those of dftracer-utils."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
+import random
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dftindexd.index.errors import TraceChangedError
-from dftindexd.index.model import FileStamp, ParseRequest, TierConfig
+from dftindexd.index.model import FileStamp
 from dftindexd.index.publish.aggregation_rows import TextNumbers
-from dftindexd.index.publish.contents import Contents, read_contents
-from dftindexd.index.publish.encoding import fnv1a, name_id, varint
-from dftindexd.index.publish.filters import bloom_filter
+from dftindexd.index.publish.encoding import FNV_BASIS, FNV_PRIME, fnv1a, name_id, varint
+from dftindexd.index.publish.filters import bloom_filter, joined_filters
 from dftindexd.index.publish.packed_rows import PackedRows
 from dftindexd.index.publish.registry_rows import stored_mtime
 from dftindexd.index.publish.totals import sketch_blob, times_blob
-from dftindexd.index.segment import parse_trace
-from dftindexd.index.store.layout import CHECKPOINTS
-from dftindexd.index.tiers.checkpoints import decode_checkpoints
 
 EDGES = (0, 1, 127, 128, 16_383, 16_384, 2**32, 2**63, 2**64 - 1)
 
@@ -84,46 +76,17 @@ def test_a_file_changed_on_a_whole_second_is_of_the_second_before() -> None:
     assert stored_mtime(FileStamp(1, 1, 5_000_000_500, 0)) == 5
 
 
-def _contents(trace: Path) -> tuple[FileStamp, Contents]:
-    request = ParseRequest(
-        path=os.fsencode(trace), segment_id=1, provisional_id=2, tiers=TierConfig()
-    )
-    parsed = parse_trace(request)
-    rows = [value for family, _, value in parsed.rows if family == CHECKPOINTS]
-    chunks = [chunk for value in rows for chunk in decode_checkpoints(value)]
-    return parsed.stamp, read_contents(os.fsencode(trace), parsed.stamp, chunks)
+@pytest.mark.parametrize("size", [0, 1, 1023, 1024, 65_536])
+def test_many_bytes_have_the_hash_of_one_after_the_other(size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    for state in (FNV_BASIS, 0, 2**64 - 1):
+        expected = state
+        for byte in data:
+            expected = (expected ^ byte) * FNV_PRIME % 2**64
+        assert fnv1a(data, state) == expected
 
 
-def _event(name: str, cat: str = "POSIX", dur: int = 1, **args: object) -> str:
-    record = {"name": name, "cat": cat, "pid": 1, "tid": 2, "ts": 5, "dur": dur, "ph": "X"}
-    return json.dumps(record | {"args": args}, separators=(",", ":"))
-
-
-def test_every_object_has_a_number_whatever_stands_between_them(tmp_path: Path) -> None:
-    metadata = '{"name":"FH","cat":"dftracer","ph":"M","args":{"name":"/a","value":"ff"}}'
-    lines = [
-        *("[", metadata, _event("read", dur=9, fhash="ff"), "", "no record at all"),
-        *(_event("open"), metadata, _event("read", dur=3, fhash="ff"), _event("read", "APP"), "]"),
-    ]
-    trace = tmp_path / "t.pfw.gz"
-    trace.write_bytes(gzip.compress("\n".join(lines).encode()))
-    _, contents = _contents(trace)
-    numbers = {
-        (kind.cat, kind.name): np.frombuffer(kind.numbers, "<u4").tolist()
-        for kind in contents.kinds
-    }
-    assert numbers == {("POSIX", "read"): [1, 4], ("POSIX", "open"): [2], ("APP", "read"): [5]}
-    first = contents.kinds[0]
-    assert (first.name, first.dur_min, first.dur_max, first.count) == ("read", 3, 9, 2)
-    assert np.frombuffer(contents.metadata["FH"], "<u4").tolist() == [0, 3]
-    assert contents.hashes["fhash"] == {"ff": 2}
-    assert (contents.newlines, contents.text_bytes) == (9, len("\n".join(lines)))
-
-
-def test_a_trace_that_changed_is_refused(tmp_path: Path) -> None:
-    trace = tmp_path / "t.pfw"
-    trace.write_text(_event("read") + "\n")
-    stamp, _ = _contents(trace)
-    trace.write_text(_event("write") + "\n")
-    with pytest.raises(TraceChangedError, match="has changed since it was indexed"):
-        read_contents(os.fsencode(trace), stamp, [])
+def test_joined_filters_are_that_of_all_values() -> None:
+    parts = [bloom_filter(["read"], 3), bloom_filter(["write", "open"], 4)]
+    assert joined_filters(parts, 7) == bloom_filter(["read", "write", "open"], 7)
+    assert joined_filters(parts[:1], 3) == parts[0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dftindexd.index.publish.totals import Totals
-from dftindexd.index.publish.trace_rows import RootSummary, TraceSummary
+from dftindexd.index.publish.root_rows import RootSummary
+from dftindexd.index.publish.summaries import Summary
 
 
-def _trace(*pids: int) -> TraceSummary:
-    return TraceSummary(Totals(), {}, {}, {}, 0, 0, set(pids))
+def _trace(*pids: int) -> Summary:
+    return Summary(pids=set(pids))
 
 
 def test_for_one_worker_every_trace_has_the_smallest_process_of_all() -> None:

@@ -123,6 +123,7 @@ def _groups(columns: RecordColumns) -> ChunkGroups:
     count = len(columns)
     ones = np.ones(count, np.int64)
     return ChunkGroups(
+        group=np.arange(count),
         cat=columns.cat,
         name=columns.name,
         pid=columns.pid,
@@ -133,12 +134,15 @@ def _groups(columns: RecordColumns) -> ChunkGroups:
         first_line=columns.line,
         is_row=np.ones(count, np.bool_),
         shash=columns.shash,
+        shash_rows=ones,
         duration_name=columns.name,
         duration_bin=bins_of(columns.dur),
         duration_bits=np.array([int(d).bit_length() for d in columns.dur], np.uint8),
         duration_count=ones,
         duration_total=columns.dur.astype(np.uint64),
         duration_squares=columns.dur.astype(np.float64) ** 2,
+        duration_min=columns.dur,
+        duration_max=columns.dur,
         time_bin=columns.ts // 100_000,
         time_count=ones,
         ret_bounds=None,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from dftindexd.index.model import (
     AggregationTier,
@@ -28,6 +29,7 @@ from dftindexd.index.store.layout import (
 )
 from dftindexd.index.tiers.aggregation_schema import row_schema, sketch_key, tier_key
 from dftindexd.index.tiers.chunk_stats import decode_chunk_details, decode_chunk_stats
+from dftindexd.index.tiers.event_order import ORDER_SUFFIX, ChunkOrder, decode_event_order
 from dftindexd.index.tiers.frames import FrameSchema
 from dftindexd.index.tiers.hash_tables import decode_hash_tables
 from dftindexd.index.tiers.manifest import decode_manifest
@@ -38,6 +40,8 @@ from tests.index.tiers.reading import frame_rows
 from .parsing import CLOSED_ID, PROVISIONAL_ID
 
 TABLES = (AGGREGATION, SYSTEM_METRICS)
+
+_NONE = np.zeros(0, np.uint32)
 
 #: What the rows of each configuration that was parsed with consist of, by family and key.
 _SCHEMAS: dict[tuple[str, bytes], FrameSchema] = {}
@@ -74,6 +78,8 @@ def assert_same(fast: ParsedTrace, slow: ParsedTrace) -> None:
     for (family, key, left), (_, _, right) in zip(fast.rows, slow.rows, strict=True):
         if family in TABLES:
             _assert_same_table(_SCHEMAS[family, key[8:]], left, right)
+        elif key.endswith(ORDER_SUFFIX):
+            assert_same_order(decode_event_order(left), decode_event_order(right))
         elif family == MANIFEST:
             assert decode_manifest(left) == decode_manifest(right)
         elif family == CHUNK_STATS:
@@ -82,6 +88,13 @@ def assert_same(fast: ParsedTrace, slow: ParsedTrace) -> None:
             assert decode_hash_tables(left) == decode_hash_tables(right)
         else:
             assert left == right, family
+
+
+def assert_same_order(left: list[ChunkOrder], right: list[ChunkOrder]) -> None:
+    """Fail where the orders of two segments differ."""
+    for one, other in zip(left, right, strict=True):
+        assert one._replace(codes=_NONE) == other._replace(codes=_NONE)
+        assert one.codes.tolist() == other.codes.tolist()
 
 
 def _assert_same_stats(left: bytes, right: bytes) -> None:

@@ -17,6 +17,9 @@ from dftindexd.index.tiers.manifest import decode_manifest
 
 from .parsing import CLOSED_ID, PROVISIONAL_ID, event, gzip_member, lines_of, parse
 
+#: The bytes of a segment's id.
+_SEGMENT = 8
+
 _ALWAYS = {"checkpoints": 1, "hash_tables": 1, "chunk_stats": 1}
 
 
@@ -26,7 +29,7 @@ _ALWAYS = {"checkpoints": 1, "hash_tables": 1, "chunk_stats": 1}
         (TierConfig(bloom=False, manifest=False, aggregation=None), {}),
         (
             TierConfig(aggregation=None),
-            {"manifest": 1, "chunk_bloom": 1},
+            {"manifest": 2, "chunk_bloom": 1},
         ),
         (
             TierConfig(bloom=False, manifest=False, aggregation=AggregationTier()),
@@ -71,7 +74,7 @@ def test_chunks_of_a_segment_have_their_own_manifest_and_statistics(tmp_path: Pa
     )
     parsed = parse(path, chunk_bytes=100)
     (segment,) = parsed.segments
-    values = {family: value for family, _, value in parsed.rows}
+    values = {family: value for family, key, value in parsed.rows if len(key) == _SEGMENT}
     kinds = [[kind.name for kind in chunk.kinds] for chunk in decode_manifest(values["manifest"])]
     assert kinds == [["open", "read"], ["write"]]
     bounds = [(stats.min_ts, stats.max_ts) for stats in decode_chunk_stats(values["chunk_stats"])]
