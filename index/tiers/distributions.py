@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,8 +28,10 @@ from dftindexd.index.tiers.chunk_contents import ChunkContents, Positions, new_p
 from dftindexd.index.tiers.groups import exact_sums, group_rows
 from dftindexd.index.tiers.time_bins import TimeBins, merge_times, no_times
 from dftindexd.index.trace.columns import HAS_TS, RecordColumns
-from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.numbers import UINT64_MAX
+
+if TYPE_CHECKING:
+    from dftindexd.index.trace.kernel import ChunkGroups
 
 __all__ = (
     "MAX_VALUES",
