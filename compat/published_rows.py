@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from dftindexd.compat.published_traces import IndexedTrace
 from dftindexd.index.errors import TraceChangedError
@@ -23,7 +23,7 @@ from dftindexd.index.publish.trace_rows import trace_rows
 from dftindexd.index.tiers.checkpoints import Checkpoint, decode_checkpoints
 from dftindexd.index.trace.trace_file import TraceFile, open_trace
 
-__all__ = ("PublishedTrace", "TracePlan", "plan_trace", "published_trace")
+__all__ = ("Numbered", "PublishedTrace", "TracePlan", "plan_trace", "published_trace")
 
 
 class TracePlan(NamedTuple):
@@ -48,6 +48,10 @@ class PublishedTrace(NamedTuple):
     summary: Summary
     rows: list[PublishedRow]
     aggregated: AggregatedTrace | None
+
+
+#: The place of a trace among all, and what it becomes.
+Numbered: TypeAlias = tuple[int, PublishedTrace]
 
 
 def plan_trace(file_id: int, trace: IndexedTrace, tier: AggregationTier | None) -> TracePlan:

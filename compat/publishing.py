@@ -7,19 +7,17 @@ traces that this user may read, and reads the traces for what no row holds. All 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from itertools import chain
-from multiprocessing import get_context
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from dftindexd.client.sync_client import connect
 from dftindexd.compat.published_place import Marker, Place, free_place, new_store
-from dftindexd.compat.published_rows import PublishedTrace, TracePlan, plan_trace, published_trace
+from dftindexd.compat.published_rows import Numbered, TracePlan, plan_trace, published_trace
 from dftindexd.compat.published_traces import Indexed, IndexedTrace, indexed_traces
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import AggregationTier
@@ -67,34 +65,6 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Progress = Callable[[int, int], None]
-
-#: The place of a trace among all, and what it becomes.
-_Numbered: TypeAlias = tuple[int, PublishedTrace]
-
-
-@contextmanager
-def _workers() -> Iterator[ProcessPoolExecutor]:
-    """Give processes that read traces, forked from this one with the kernel loaded."""
-    from dftindexd.actors.child_process import die_with_parent  # late: seldom is anything read
-    from dftindexd.index.trace import kernel_cache
-
-    try:
-        kernel_cache.prepare(os.environ, os.getuid())
-    except kernel_cache.KernelCacheError as error:
-        sys.stderr.write(f"traces are read more slowly: {error}\n")
-    count = len(os.sched_getaffinity(0))
-    pool = ProcessPoolExecutor(
-        count,
-        mp_context=get_context("fork"),
-        initializer=die_with_parent,  # they would wait for work for ever
-        initargs=(os.getpid(),),
-    )
-    with pool:
-        pool.submit(os.getpid).result()
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)  # after a failure nobody wants the rest
 
 
 def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Published:
@@ -158,46 +128,45 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _made(plans: Sequence[TracePlan]) -> Iterator[Iterator[_Numbered]]:
+def _made(plans: Sequence[TracePlan]) -> Iterator[Iterator[Numbered]]:
     """Give what each trace becomes, with its place; processes read those that have to be read."""
-    at_once = [place for place, plan in enumerate(plans) if not plan.is_read]
-    encoded = ((place, published_trace(plans[place])) for place in at_once)
-    to_read = [place for place, plan in enumerate(plans) if plan.is_read]
+    numbered = list(enumerate(plans))
+    at_hand = ((place, published_trace(plan)) for place, plan in numbered if not plan.is_read)
+    to_read = [(place, plan) for place, plan in numbered if plan.is_read]
     if not to_read:
-        yield encoded
+        yield at_hand
         return
-    largest_first = sorted(to_read, key=lambda place: -plans[place].trace.stamp.size)
-    with _workers() as pool:
-        jobs = {pool.submit(published_trace, plans[place]): place for place in largest_first}
-        yield chain(encoded, _results(jobs))
+    from dftindexd.compat.publishing_pool import read_by_processes  # late: it is seldom needed
 
-
-def _results(jobs: dict[Future[PublishedTrace], int]) -> Iterator[_Numbered]:
-    for job in as_completed(jobs):
-        yield jobs.pop(job), job.result()  # nothing keeps the rows any longer
+    with read_by_processes(to_read) as read:
+        yield chain(at_hand, read)
 
 
 def _write(
     database: PublishedDatabase,
     plans: Sequence[TracePlan],
-    done: Iterable[_Numbered],
+    done: Iterable[Numbered],
     kept: AggregationTier,
     progress: Progress,
 ) -> RootSummary:
     """Write the rows of all traces, with the aggregation that is *kept* where no other is made;
     return what they hold together."""
     sizes = [plan.trace.stamp.size for plan in plans]
-    database.put(registry_rows(len(plans) + 1))
+    everything, finished = sum(sizes), 0
     aggregated = [plan.trace.aggregated for plan in plans]
-    root, finished = RootSummary(), 0
+    made = next((plan.tier for plan in plans if plan.tier is not None), None)
+    database.put(registry_rows(len(plans) + 1))
+    if made is None:  # now, since other processes may be reading
+        database.put(published_aggregation(aggregated, kept))
+    root = RootSummary()
     for place, trace in done:
         root.add(place, trace.summary)
         database.put(trace.rows)
         aggregated[place] = trace.aggregated or aggregated[place]
         finished += sizes[place]
-        progress(finished, sum(sizes))
-    tier = next((plan.tier for plan in plans if plan.tier is not None), kept)
-    database.put(published_aggregation(aggregated, tier))
+        progress(finished, everything)
+    if made is not None:
+        database.put(published_aggregation(aggregated, made))
     database.put(root.rows())
     return root
 

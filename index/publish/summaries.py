@@ -40,9 +40,12 @@ class Summary(msgspec.Struct):
 
 
 def merged_summary(parts: Iterable[Summary]) -> Summary:
-    """Return what *parts* hold together."""
+    """Return what *parts* hold together; of one part it is the part."""
+    listed = list(parts)
+    if len(listed) == 1:
+        return listed[0]
     merged = Summary()
-    for part in parts:
+    for part in listed:
         merged.add(part)
     return merged
 

@@ -10,10 +10,12 @@ from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from dftindexd.index.publish.encoding import blob, f64, text, u64, varint
 from dftindexd.index.publish.packed_rows import PackedRows
 from dftindexd.index.sketch import GAMMA, ZERO_BIN
+from dftindexd.index.tiers.time_bins import TimeBins, merge_times, no_times
 from dftindexd.index.trace.numbers import INT64_MAX, UINT64_MAX
 
 __all__ = ("Totals", "add_counts", "histogram_json", "sketch_blob", "times_blob")
@@ -22,6 +24,7 @@ _K = TypeVar("_K", bound=Hashable)
 
 _SKETCH: Final = struct.Struct("<3d2QiH")
 _VARINT_BYTES: Final = 10
+_SEVEN_BITS: Final = 1 << 7
 _MOST_BINS: Final = 128
 _MOST_IN_BIN: Final = 2**16 - 1
 
@@ -40,7 +43,7 @@ class Totals(msgspec.Struct):
     squares: float = 0.0
     sketch: dict[int, int] = msgspec.field(default_factory=dict)
     bits: dict[int, int] = msgspec.field(default_factory=dict)
-    times: dict[int, int] = msgspec.field(default_factory=dict)
+    times: TimeBins = msgspec.field(default_factory=no_times)
 
     def add(self, part: Totals) -> None:
         """Take those of other records as well."""
@@ -53,7 +56,7 @@ class Totals(msgspec.Struct):
         self.squares += part.squares
         add_counts(self.sketch, part.sketch)
         add_counts(self.bits, part.bits)
-        add_counts(self.times, part.times)
+        self.times = merge_times((self.times, part.times))
 
     def head(self) -> bytes:
         """Return the statistics without the histogram of times."""
@@ -117,11 +120,21 @@ def histogram_json(bits: Mapping[int, int]) -> str:
     return "[" + ",".join(f"[{size},{count}]" for size, count in sorted(bits.items())) + "]"
 
 
-def times_blob(times: Mapping[int, int]) -> bytes:
+def times_blob(times: TimeBins) -> bytes:
     """Return records counted by ``ts // 100_000``."""
-    places, counts = np.array(list(times), np.int64), np.array(list(times.values()), np.int64)
-    order = np.argsort(places)
-    rows = PackedRows(len(times), 2 * _VARINT_BYTES)
-    rows.add_varint(np.diff(places[order], prepend=0))
-    rows.add_varint(counts[order])
-    return varint(int(counts.sum())) + varint(len(times)) + rows.joined()
+    head = varint(int(times.counts.sum())) + varint(len(times))
+    if not len(times):
+        return head
+    steps, counts = np.diff(times.bins), times.counts
+    first = varint(int(times.bins[0])) + varint(int(counts[0]))
+    return head + first + _packed_pairs(steps, counts[1:])
+
+
+def _packed_pairs(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> bytes:
+    """Return pairs of numbers as LEB128."""
+    if len(left) and max(left.max(), right.max()) < _SEVEN_BITS:  # as most often
+        return np.stack((left, right), axis=1).astype(np.uint8).tobytes()
+    rows = PackedRows(len(left), 2 * _VARINT_BYTES)
+    rows.add_varint(left)
+    rows.add_varint(right)
+    return rows.joined()

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import compress, count, repeat
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dftindexd.index.tiers.groups import group_rows
 from dftindexd.index.trace.columns import RecordColumns
-from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.numbers import INT64_MAX
 from dftindexd.index.trace.record_buffer import Others
+
+if TYPE_CHECKING:
+    from dftindexd.index.trace.kernel import ChunkGroups
 
 __all__ = ("ArgumentValues", "ChunkContents", "Kinds", "Positions", "kind_of", "new_positions")
 

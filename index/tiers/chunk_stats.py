@@ -8,7 +8,7 @@ Queries decode only the first.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -24,8 +24,10 @@ from dftindexd.index.tiers.distributions import (
     decode_distributions,
 )
 from dftindexd.index.trace.columns import HAS_COUNT, HAS_OFFSET, HAS_RET, HAS_TS, RecordColumns
-from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.numbers import INT64_MAX, UINT64_MAX
+
+if TYPE_CHECKING:
+    from dftindexd.index.trace.kernel import ChunkGroups
 
 __all__ = (
     "Bounds",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dftindexd.index.model import Row, TierConfig
 from dftindexd.index.tiers.bloom import BloomBuilder
 from dftindexd.index.tiers.chunk_contents import ChunkContents
@@ -10,9 +12,11 @@ from dftindexd.index.tiers.event_order import EventOrderBuilder
 from dftindexd.index.tiers.manifest import ManifestBuilder
 from dftindexd.index.tiers.postings import PostingsBuilder
 from dftindexd.index.trace.columns import Interner
-from dftindexd.index.trace.decode import DecodedBlock
 from dftindexd.index.trace.facts import FactsCollector
-from dftindexd.index.trace.kernel import ChunkGroups
+
+if TYPE_CHECKING:
+    from dftindexd.index.trace.decode import DecodedBlock
+    from dftindexd.index.trace.kernel import ChunkGroups
 
 __all__ = ("ChunkTiers",)
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
-from typing import Any, Final, TypeAlias, TypeVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,9 +26,12 @@ from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.sketch import BIN_BEGINS, bins_of
 from dftindexd.index.tiers.chunk_contents import ChunkContents, Positions, new_positions
 from dftindexd.index.tiers.groups import exact_sums, group_rows
+from dftindexd.index.tiers.time_bins import TimeBins, merge_times, no_times
 from dftindexd.index.trace.columns import HAS_TS, RecordColumns
-from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.numbers import UINT64_MAX
+
+if TYPE_CHECKING:
+    from dftindexd.index.trace.kernel import ChunkGroups
 
 __all__ = (
     "MAX_VALUES",
@@ -72,7 +75,7 @@ class Distributions:
     """
 
     durations: dict[tuple[str, int, int], Cell] = field(default_factory=dict)
-    times: dict[int, int] = field(default_factory=dict)
+    times: TimeBins = field(default_factory=no_times)
     threads: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def sketch(self, name: str | None = None) -> dict[int, int]:
@@ -317,13 +320,20 @@ def _details(chunk: _StoredChunk, texts: list[str]) -> ChunkDetails:
     threads = zip(chunk.pids, chunk.tids, strict=True)
     distributions = Distributions(
         durations=dict(zip(keys, cells, strict=True)),
-        times=dict(zip(accumulate(chunk.time_steps), chunk.time_counts, strict=True)),
+        times=_times(chunk),
         threads=dict(zip(threads, chunk.thread_counts, strict=True)),
     )
     stored = {"hhash": chunk.hhash, "fhash": chunk.fhash, "shash": chunk.shash}
     return ChunkDetails(
         distributions, {name: _hash_counts(found, texts) for name, found in stored.items()}
     )
+
+
+def _times(chunk: _StoredChunk) -> TimeBins:
+    if len(chunk.time_steps) != len(chunk.time_counts):
+        raise ValueError("as many bins of time as counts are wanted")
+    bins = np.cumsum(np.array(chunk.time_steps, np.int64))
+    return TimeBins(bins, np.array(chunk.time_counts, np.int64))
 
 
 def _hash_counts(stored: _StoredHashes, texts: list[str]) -> HashCounts:
@@ -335,13 +345,15 @@ def _hash_counts(stored: _StoredHashes, texts: list[str]) -> HashCounts:
 
 def merge_distributions(parts: Iterable[Distributions]) -> Distributions:
     """Return the distributions of several chunks together, those of a file for instance."""
-    merged = Distributions()
-    for part in parts:
+    listed = list(parts)
+    if len(listed) == 1:
+        return listed[0]
+    merged = Distributions(times=merge_times(part.times for part in listed))
+    for part in listed:
         for key, (count, total, squares) in part.durations.items():
             known = merged.durations.get(key, (0, 0, 0.0))
             total = min(known[1] + total, UINT64_MAX)
             merged.durations[key] = (known[0] + count, total, known[2] + squares)
-        _add_counts(merged.times, part.times)
         _add_counts(merged.threads, part.threads)
     return merged
 

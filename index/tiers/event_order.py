@@ -11,7 +11,7 @@ numbers of the events of a kind are the positions of its code among all codes of
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -24,9 +24,11 @@ from dftindexd.index.store.layout import MANIFEST, segment_key
 from dftindexd.index.tiers.chunk_contents import ChunkContents, new_positions
 from dftindexd.index.tiers.groups import compact_codes
 from dftindexd.index.tiers.record_codes import CODE_TYPES, RecordSequence
-from dftindexd.index.trace.decode import DecodedBlock
-from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.numbers import INT64_MAX
+
+if TYPE_CHECKING:
+    from dftindexd.index.trace.decode import DecodedBlock
+    from dftindexd.index.trace.kernel import ChunkGroups
 
 __all__ = ("ORDER_SUFFIX", "ChunkOrder", "EventOrderBuilder", "decode_event_order")
 

@@ -7,16 +7,18 @@ elsewhere plain Python does it where a chunk has few records, and numpy where it
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dftindexd.index.tiers.chunk_contents import kind_of
 from dftindexd.index.tiers.groups import compact_codes
-from dftindexd.index.trace.decode import DecodedBlock
-from dftindexd.index.trace.kernel import ChunkGroups
 from dftindexd.index.trace.kernel_layout import LEFT, ROW
+
+if TYPE_CHECKING:
+    from dftindexd.index.trace.decode import DecodedBlock
+    from dftindexd.index.trace.kernel import ChunkGroups
 
 __all__ = ("CODE_TYPES", "RecordCodes", "RecordSequence")
 

@@ -16,6 +16,7 @@ from dftindexd.index.publish.filters import bloom_filter, joined_filters
 from dftindexd.index.publish.packed_rows import PackedRows
 from dftindexd.index.publish.registry_rows import stored_mtime
 from dftindexd.index.publish.totals import sketch_blob, times_blob
+from dftindexd.index.tiers.time_bins import TimeBins, no_times
 
 EDGES = (0, 1, 127, 128, 16_383, 16_384, 2**32, 2**63, 2**64 - 1)
 
@@ -53,10 +54,11 @@ def test_a_sketch_of_too_wide_a_range_folds_its_lowest_bins() -> None:
 
 
 def test_times_are_steps_from_bin_to_bin() -> None:
-    times = {500: 2, 3: 1, 501: 300}
-    parts = (303, 3, 3, 1, 497, 2, 1, 300)
-    assert times_blob(times) == b"".join(map(varint, parts))
-    assert times_blob({}) == b"\0\0"
+    few = TimeBins(np.array([300, 303, 304]), np.array([1, 2, 99]))
+    assert times_blob(few) == b"".join(map(varint, (102, 3, 300, 1, 3, 2, 1, 99)))
+    far = TimeBins(np.array([3, 500, 501]), np.array([1, 2, 300]))
+    assert times_blob(far) == b"".join(map(varint, (303, 3, 3, 1, 497, 2, 1, 300)))
+    assert times_blob(no_times()) == b"\0\0"
 
 
 def test_a_text_has_the_same_number_in_every_store_and_never_0() -> None:

@@ -76,7 +76,7 @@ def test_few_and_many_records_are_counted_alike(records: list[_Record], cuts: li
         assert distributions.squares(name) == pytest.approx(sum(float(d) ** 2 for d in durations))
         assert distributions.total(name) == min(sum(durations), 2**64 - 1)
     times = Counter(one["ts"] // 100_000 for one in records if "ts" in one)
-    assert distributions.times == times
+    assert distributions.times.as_dict() == times
     assert distributions.threads == Counter((one["pid"], one["tid"]) for one in records)
     assert found.hashes["fhash"].counts == Counter(one["args"]["fhash"] for one in records)
 
