@@ -6,6 +6,8 @@ only), 5 not found.
 
 from __future__ import annotations
 
+import os
+
 from dftindexd.client.cli_base import cli
 
 __all__ = ("cli", "main")
@@ -13,6 +15,8 @@ __all__ = ("cli", "main")
 
 def main() -> None:
     """Run the command."""
+    # Numpy's linear algebra, which no verb uses, else starts a thread a processor at its import.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     cli(prog_name="dftindexd-client")
 
 

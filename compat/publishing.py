@@ -7,7 +7,7 @@ traces that this user may read, and reads the traces for what no row holds. All 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -17,11 +17,11 @@ import msgspec
 
 from dftindexd.client.sync_client import connect
 from dftindexd.compat.published_place import Marker, Place, free_place, new_store
-from dftindexd.compat.published_rows import Numbered, TracePlan, plan_trace, published_trace
+from dftindexd.compat.published_rows import TracePlan, plan_trace, published_trace
 from dftindexd.compat.published_traces import Indexed, IndexedTrace, indexed_traces
+from dftindexd.compat.publishing_pool import PublishingPool, publishing_pool
 from dftindexd.index.errors import CoreError
 from dftindexd.index.model import AggregationTier
-from dftindexd.index.publish.aggregation import published_aggregation
 from dftindexd.index.publish.database import PublishedDatabase
 from dftindexd.index.publish.registry_rows import registry_rows
 from dftindexd.index.publish.root_rows import RootSummary
@@ -87,9 +87,11 @@ def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Publ
         made = AggregationTier(interval_us=interval_us)
     with _told(), new_store(place, marker) as part:
         plans = [plan_trace(number, trace, made) for number, trace in enumerate(traces, 1)]
-        with _made(plans) as done:
+        to_read = [(place, plan) for place, plan in enumerate(plans) if plan.is_read]
+        with publishing_pool(part, traces_to_read=len(to_read)) as pool:
+            pool.start_reading(to_read)
             database = PublishedDatabase(part)
-            root = _write(database, plans, done, indexed.tier, progress)
+            root = _write(database, pool, plans, indexed.tier, progress)
             if order.format == FOR_ANALYZER:
                 database.put(root.rows_for_one_worker())
             database.close()
@@ -127,25 +129,10 @@ def _told() -> Iterator[None]:
         raise DftIndexError(f"cannot publish: {error}", "check the place and its room") from error
 
 
-@contextmanager
-def _made(plans: Sequence[TracePlan]) -> Iterator[Iterator[Numbered]]:
-    """Give what each trace becomes, with its place; processes read those that have to be read."""
-    numbered = list(enumerate(plans))
-    at_hand = ((place, published_trace(plan)) for place, plan in numbered if not plan.is_read)
-    to_read = [(place, plan) for place, plan in numbered if plan.is_read]
-    if not to_read:
-        yield at_hand
-        return
-    from dftindexd.compat.publishing_pool import read_by_processes  # late: it is seldom needed
-
-    with read_by_processes(to_read) as read:
-        yield chain(at_hand, read)
-
-
 def _write(
     database: PublishedDatabase,
+    pool: PublishingPool,
     plans: Sequence[TracePlan],
-    done: Iterable[Numbered],
     kept: AggregationTier,
     progress: Progress,
 ) -> RootSummary:
@@ -155,19 +142,19 @@ def _write(
     everything, finished = sum(sizes), 0
     aggregated = [plan.trace.aggregated for plan in plans]
     made = next((plan.tier for plan in plans if plan.tier is not None), None)
-    database.put(registry_rows(len(plans) + 1))
-    if made is None:  # now, since other processes may be reading
-        database.put(published_aggregation(aggregated, kept))
+    early = pool.start_aggregation(aggregated, kept) if made is None else None
+    at_hand = ((place, published_trace(one)) for place, one in enumerate(plans) if not one.is_read)
     root = RootSummary()
-    for place, trace in done:
+    for place, trace in chain(at_hand, pool.read()):
         root.add(place, trace.summary)
         database.put(trace.rows)
         aggregated[place] = trace.aggregated or aggregated[place]
         finished += sizes[place]
         progress(finished, everything)
-    if made is not None:
-        database.put(published_aggregation(aggregated, made))
+    database.put(registry_rows(len(plans) + 1))
     database.put(root.rows())
+    aggregation = early or pool.start_aggregation(aggregated, made or kept)
+    database.ingest(aggregation.result())
     return root
 
 

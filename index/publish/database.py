@@ -7,7 +7,7 @@ needed by nobody: every row is whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -17,8 +17,9 @@ import rocksdict
 from dftindexd.index.publish.families import DEFAULT, FAMILIES, PublishedRow
 from dftindexd.index.store.identity import sync_path
 from dftindexd.index.store.rocks import classified_errors
+from dftindexd.index.store.sst import write_ssts
 
-__all__ = ("PublishedDatabase",)
+__all__ = ("PublishedDatabase", "write_tables")
 
 _BLOCK_BYTES: Final = 32 << 10
 _FORMAT_VERSION: Final = 5
@@ -42,6 +43,14 @@ def _options() -> Any:
     blocks.set_format_version(_FORMAT_VERSION)
     options.set_block_based_table_factory(blocks)
     return options
+
+
+def write_tables(rows: Iterable[PublishedRow], folder: str, stem: str) -> dict[str, str]:
+    """Write *rows* as tables in *folder* and return the path of that of each family.
+
+    :raises CoreError: one cannot be written, or two rows have one key; no file is left then.
+    """
+    return write_ssts(rows, folder, stem, _options)
 
 
 class PublishedDatabase:
@@ -82,19 +91,21 @@ class PublishedDatabase:
             self._database.write(batch, self._unlogged)
         self._held, self._size = [], 0
 
-    def complete(self, *names: str) -> None:
-        """Begin to bring the families *names* to disk, meanwhile: all their rows are there."""
-        self._write()
+    def ingest(self, tables: Mapping[str, str]) -> None:
+        """Take in tables of :func:`write_tables`, which go from their places; the families have no
+        other rows."""
+        options = rocksdict.IngestExternalFileOptions()
+        options.set_move_files(True)
         with classified_errors(self.path):
-            for name in names:
-                self._database.get_column_family(name).flush(False)
+            for family, path in tables.items():
+                self._database.get_column_family(family).ingest_external_file([path], options)
 
     def close(self) -> None:
         """Finish the database, so that it is on disk."""
-        self.complete(*FAMILIES)
+        self._write()
         with classified_errors(self.path):
-            for name in FAMILIES:
-                self._database.get_column_family(name).flush(True)
+            for family in FAMILIES:
+                self._database.get_column_family(family).flush(True)
             self._handles = {}
             self._database.close()
         for name in os.listdir(self.path):

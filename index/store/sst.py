@@ -8,11 +8,11 @@ which share no segment: no two of a family overlap.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import rocksdict
 
@@ -25,8 +25,11 @@ __all__ = ("HELD_BYTES", "SstSink", "remove_ssts", "write_ssts")
 HELD_BYTES: Final = 8 << 20
 
 
-def write_ssts(rows: Iterable[Row], folder: str, stem: str) -> dict[str, str]:
+def write_ssts(
+    rows: Iterable[Row], folder: str, stem: str, options: Callable[[], Any] = table_options
+) -> dict[str, str]:
     """Write *rows* to ``<folder>/<stem>.<family>.sst`` and return the path of each family.
+    *options* are those of the store that they are for.
 
     :raises CoreError: a file cannot be written, or two rows have one key; no file is left then.
     """
@@ -35,7 +38,7 @@ def write_ssts(rows: Iterable[Row], folder: str, stem: str) -> dict[str, str]:
         for family, group in groupby(sorted(rows, key=itemgetter(0, 1)), key=itemgetter(0)):
             paths[family] = path = os.path.join(folder, f"{stem}.{family}.sst")
             with classified_errors(path):
-                writer = rocksdict.SstFileWriter(table_options())
+                writer = rocksdict.SstFileWriter(options())
                 writer.open(path)
                 for _, key, value in group:
                     writer[key] = value
