@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+FIELDS = ("uc_offset", "uc_size", "c_offset", "c_size", "bits", "num_lines", "checkpoint_idx")
 QUERIES = ('name == "read"', 'cat == "POSIX" and dur > 5', "pid > 0 and ts > 0", 'ph == "M"')
 
 
@@ -26,11 +27,18 @@ def trace_said(utils: Any, indexer: Any, trace: str, index: str) -> dict[str, An
     checkpoints, reader = indexer.get_checkpoint_indexer(trace), utils.TraceReader(trace, index)
     lines, size = checkpoints.get_num_lines(), checkpoints.get_max_bytes()
     line_ranges = ((1, 1), (2, 7), (lines // 2, lines // 2 + 50), (max(lines - 3, 1), lines))
-    byte_ranges = ((0, 1000), (size // 3, size // 2), (max(size - 500, 0), size))
+    byte_ranges = [(0, 1000), (size // 3, size // 2), (max(size - 500, 0), size)]
+    points = checkpoints.get_checkpoints()
+    for one in points:  # within the chunk that begins there, from the place itself, and over it
+        begin = one.uc_offset
+        byte_ranges += (
+            (begin + begun, begin + ended)
+            for begun, ended in ((5000, 9000), (0, 4000), (-4000, 4000))
+        )
     return {
         "lines": (lines, reader.num_lines),
         "bytes": (size, reader.get_max_bytes()),
-        "points": [(one.uc_offset, one.c_offset) for one in checkpoints.get_checkpoints()],
+        "points": [[getattr(one, field) for field in FIELDS] for one in points],
         "built": (checkpoints.exists(), checkpoints.need_rebuild(), reader.has_index),
         "tiers": (checkpoints.has_bloom, checkpoints.has_manifest),
         "line ranges": [_digest(reader.read_lines(*one)) for one in line_ranges],

@@ -7,9 +7,7 @@ What differs on purpose is in ``docs/publishing.md``.
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -22,6 +20,16 @@ import pytest
 from dftindexd.compat import Indexer
 from tests.end_to_end.running import Daemon, running_daemon
 from tests.parity.dump_reference import decoded
+from tests.parity.published_stores import (
+    Row,
+    arrow_tables,
+    assert_same_rows,
+    assert_same_tables,
+    publish_folder,
+    run,
+    said_by_tool,
+    tables_of_store,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -47,13 +55,6 @@ TOOLS = (
     ("dftracer_view", "--stream", "--query", 'not (cat == "POSIX")'),
     ("dftracer_view", "--stream", "--preset", "io"),
 )
-#: What a tool says of itself, of the place, and of how long it took.
-_OF_THE_RUN = re.compile(r"Processing Time|Index Store|^File: |Index Dir")
-_LONG_NUMBER = re.compile(r"(\d+\.\d{6})\d+")
-_ROW = re.compile(r"^'([0-9A-F]*)' seq:\d+, type:\d+ => ([0-9A-F]*)$", re.MULTILINE)
-_FAMILY = re.compile(r"column family name: (\S+)")
-
-Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -73,53 +74,7 @@ def readable(daemon: Daemon, reference: Path, shared_traces: Path) -> list[Path]
     shutil.rmtree(generated / ".dftindex", ignore_errors=True)
     for name in READABLE[1:]:
         shutil.copytree(shared_traces / "v2" / name, daemon.traces / name)
-    return [_published(daemon, name) for name in READABLE]
-
-
-def _published(daemon: Daemon, name: str, *options: str) -> Path:
-    folder = daemon.traces / name
-    for path in (folder, *folder.iterdir()):
-        path.chmod(0o755)
-    daemon.client.wait(folder, timeout=60)
-    done = daemon.run("publish", folder, "--json", *options)
-    assert done.returncode == 0, done.stderr
-    published = json.loads(done.stdout)
-    assert published["path"] == str(folder / ".dftindex")
-    assert published["left_out"] == {}
-    return folder
-
-
-def _run(reference: Path, script: str, *arguments: Path) -> str:
-    place = Path(__file__).with_name(script)
-    command = [str(part) for part in (reference, "-P", place, *arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-
-
-def _tables(folder: Path) -> dict[str, list[Row]]:
-    found = {}
-    for path in sorted(folder.glob("*.arrow")):
-        with pa.OSFile(str(path), "rb") as file:
-            rows = pa.ipc.open_file(file).read_all().to_pylist()
-        found[path.name] = sorted(rows, key=_exact)
-    return found
-
-
-def _exact(row: Row) -> str:
-    return repr([value for value in row.values() if not isinstance(value, float)])
-
-
-def _differing(ours: Row, theirs: Row) -> dict[str, tuple[Any, Any]]:
-    return {
-        name: (ours[name], value)
-        for name, value in theirs.items()
-        if ours[name] != value
-        and not (isinstance(value, float) and math.isclose(ours[name], value, rel_tol=1e-9))
-    }
-
-
-def _files(folder: Path) -> dict[str, int]:
-    """Return the tables of a store, which nobody may have touched."""
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob(".dftindex/*.sst")}
+    return [publish_folder(daemon, name) for name in READABLE]
 
 
 def test_a_published_store_gives_row_for_row_what_an_index_of_its_own_gives(
@@ -127,85 +82,49 @@ def test_a_published_store_gives_row_for_row_what_an_index_of_its_own_gives(
 ) -> None:
     pairs: list[Path] = []
     for folder in readable:
-        own, out, before = tmp_path / f"{folder.name}-index", tmp_path / folder.name, _files(folder)
+        own, out, before = (
+            tmp_path / f"{folder.name}-index",
+            tmp_path / folder.name,
+            tables_of_store(folder),
+        )
         own.mkdir()
         for index, into in ((own, out / "own"), (folder, out / "published")):
             into.mkdir(parents=True)
-            _run(reference, "dump_reference.py", folder, index, into)
-        theirs, ours = _tables(out / "own"), _tables(out / "published")
-        assert theirs
-        assert ours.keys() == theirs.keys()
-        for name, rows in theirs.items():
-            assert len(ours[name]) == len(rows), (folder, name)
-            for mine, row in zip(ours[name], rows, strict=True):
-                assert _differing(mine, row) == {}, (folder, name, row)
+            run(reference, "dump_reference.py", folder, index, into)
+        assert_same_tables(out / "published", out / "own")
         facts = [json.loads((out / one / "facts.json").read_text()) for one in ("own", "published")]
         assert facts[0] == facts[1], folder
-        assert _files(folder) == before, folder
+        assert tables_of_store(folder) == before, folder
         pairs += (folder, own, folder, folder)
-    said = json.loads(_run(reference, "dump_published.py", *pairs).splitlines()[-1])
-    for folder, own_index, published in zip(readable, said[::2], said[1::2], strict=True):
-        assert published == own_index, folder
-        assert published["needs_work"] == [], folder
-        assert published["ready"] == sorted(path.name for path in folder.glob("*.pfw*"))
-
-
-def _tool(
-    reference: Path, tool: tuple[str, ...], traces: Path, index: Path
-) -> tuple[list[str], str]:
-    program = str(reference.parent / tool[0])
-    command = [program, "-d", str(traces), "--index-dir", str(index), *tool[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    lines = [line for line in done.stdout.splitlines() if not _OF_THE_RUN.search(line)]
-    return sorted(_LONG_NUMBER.sub(r"\1", line) for line in lines), done.stderr
+    said = json.loads(run(reference, "dump_published.py", *pairs).splitlines()[-1])
+    for folder, own_index, ours in zip(readable, said[::2], said[1::2], strict=True):
+        assert ours == own_index, folder
+        assert ours["needs_work"] == [], folder
+        assert ours["ready"] == sorted(path.name for path in folder.glob("*.pfw*"))
 
 
 def test_its_tools_say_of_a_published_store_what_they_say_of_their_own_and_build_nothing(
     reference: Path, readable: list[Path], tmp_path: Path
 ) -> None:
     folder = readable[0]
-    before = _files(folder)
-    _run(reference, "dump_reference.py", folder, tmp_path, tmp_path / "out")
+    before = tables_of_store(folder)
+    run(reference, "dump_reference.py", folder, tmp_path, tmp_path / "out")
     for tool in TOOLS:
-        theirs, _ = _tool(reference, tool, folder, tmp_path)
-        ours, log = _tool(reference, tool, folder, folder)
+        theirs, _ = said_by_tool(reference, tool, folder, tmp_path)
+        ours, log = said_by_tool(reference, tool, folder, folder)
         assert ours == theirs, tool
         assert "Building" not in log, tool
         assert "rebuilding" not in log, tool
-    assert _files(folder) == before
-
-
-def _stored(reference: Path, store: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of each family of a store."""
-    found: dict[str, dict[str, str]] = {}
-    for path in store.glob("*.sst"):
-        command = [str(reference.parent / "sst_dump"), f"--file={path}", "--command=scan"]
-        options = ("--output_hex", "--show_properties")
-        text = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
-        family = _FAMILY.search(text.stdout)
-        assert family is not None, path
-        found.setdefault(family[1], {}).update(_ROW.findall(text.stdout))
-    return found
+    assert tables_of_store(folder) == before
 
 
 def test_all_but_rounding_is_equal_byte_for_byte(
     reference: Path, readable: list[Path], tmp_path: Path
 ) -> None:
     folder = readable[0]
-    _run(reference, "dump_reference.py", folder, tmp_path, tmp_path / "out")
-    ours, theirs = (_stored(reference, one / ".dftindex") for one in (folder, tmp_path))
-    # Of the aggregation only numbers of texts and what nothing reads are otherwise.
-    assert len(ours.pop("aggregation")) == len(theirs.pop("aggregation"))
-    assert ours.keys() == theirs.keys()
+    run(reference, "dump_reference.py", folder, tmp_path, tmp_path / "out")
+    ours = assert_same_rows(reference, folder / ".dftindex", tmp_path / ".dftindex")
     assert {"chunk_bloom", "manifest", "chunk_dim_stats", "name_chunk_postings"} < ours.keys()
-    for family, rows in theirs.items():
-        assert ours[family].keys() == rows.keys(), family
-        for key, value in rows.items():
-            mine = ours[family][key]
-            if family in ("chunk_stats", "file_scalar_stats", "root_scalar_stats"):
-                # The sum of squared distances is rounded otherwise: a double after seven numbers.
-                mine, value = mine[:112] + mine[128:], value[:112] + value[128:]
-            assert mine == value, (family, key)
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
@@ -219,11 +138,11 @@ def test_traces_of_other_generations_come_out_as_we_read_them(
 ) -> None:
     plain_name = name.translate({ord("/"): "-", ord("."): "-"})  # 0.0.12 does not like dots
     shutil.copytree(shared_traces / name, daemon.traces / plain_name)
-    folder = _published(daemon, plain_name)
-    before = _files(folder)
-    _run(reference, "dump_reference.py", folder, folder, tmp_path)
-    assert _files(folder) == before
-    tables = _tables(tmp_path)
+    folder = publish_folder(daemon, plain_name)
+    before = tables_of_store(folder)
+    run(reference, "dump_reference.py", folder, folder, tmp_path)
+    assert tables_of_store(folder) == before
+    tables = arrow_tables(tmp_path)
     facts = json.loads((tmp_path / "facts.json").read_text())
     monkeypatch.setenv("DFTINDEXD_SOCKET", str(daemon.socket))
     with Indexer(str(folder), require_aggregation=True) as indexer:
