@@ -23,7 +23,7 @@ from dftindexd.compat import Indexer
 from tests.end_to_end.running import Daemon, running_daemon
 from tests.parity.dump_reference import decoded
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Directories that 0.0.12 reads itself, beside one that its own generator makes.
 READABLE = ("generated", "v203_agg", "v210_service", "v210_fork")
