@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -168,27 +167,6 @@ def test_closing_ends_requests_of_other_threads(daemon: ThreadedDaemon) -> None:
         client.close()
         with pytest.raises(ConnectionLostError):
             waiting.result(timeout=20)
-
-
-def test_an_interrupt_that_wakes_nobody_ends_a_request_all_the_same(
-    daemon: ThreadedDaemon,
-) -> None:
-    """As one that comes in the moment before a thread sleeps: here another thread takes it."""
-
-    def interrupt() -> None:
-        daemon.until_waiting(1)
-        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with connect(daemon.path) as client, ThreadPoolExecutor(1) as pool:
-            pool.submit(interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                client.wait()
-            daemon.until_waiting(0)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert daemon.service.cancelled == 1
 
 
 def test_a_restart_of_the_daemon_is_survived_by_the_next_call(daemon: ThreadedDaemon) -> None:
