@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from threading import Event
 from typing import Any, Final, NamedTuple
 
 import click
@@ -180,23 +181,31 @@ def top(settings: Settings, interval: float) -> None:
             return
         with _interruption() as interrupted, Live(screen=True, auto_refresh=False) as live:
             live.update(frame(status, rates_of(None, status)), refresh=True)
-            while not interrupted.wait(interval):
+            while not select.select([interrupted], [], [], interval)[0]:
                 before, status = status, client.status()
                 live.update(frame(status, rates_of(before, status)), refresh=True)
 
 
 @contextmanager
-def _interruption() -> Iterator[Event]:
-    """Give an event that the first Ctrl-C sets, so that the screen is always put back; another one
-    interrupts as ever."""
-    interrupted = Event()
+def _interruption() -> Iterator[socket.socket]:
+    """Give a socket that the first Ctrl-C makes readable, so that the screen is always put back;
+    another one interrupts as ever.
+
+    Python writes there in the moment of the signal. A handler runs later, if at all while the main
+    thread sleeps, and must not take a lock that this thread may hold, such as that of an event.
+    """
 
     def note(_number: int, _frame: object) -> None:
-        interrupted.set()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
+    interrupted, told = socket.socketpair()
+    with interrupted, told:
+        told.setblocking(False)
+        told_before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+        try:
+            signal.signal(signal.SIGINT, note)
+            yield interrupted
+        finally:
+            signal.set_wakeup_fd(told_before)
+            signal.signal(signal.SIGINT, before)

@@ -9,9 +9,10 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from msgspec import UNSET
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 __all__ = ("BlockingAnswerStream", "Client", "connect")
 
 R = TypeVar("R")
+
+_LOOK_SECONDS: Final = 0.5
 
 
 def connect(socket: AnyPath | None = None, *, timeout: float | None = DEFAULT_TIMEOUT) -> Client:
@@ -112,6 +115,20 @@ class BlockingAnswerStream:
         async for batch in self._stream:
             return batch
         return None
+
+
+def _result_of(future: Future[R]) -> R:
+    """Wait for the end of *future*.
+
+    A signal that comes in the moment before the thread sleeps does not wake it: Python's handler,
+    which raises the interrupt, runs when the thread looks up.
+    """
+    while True:
+        try:
+            return future.result(_LOOK_SECONDS)
+        except TimeoutError:
+            if future.done():  # the call's own
+                return future.result()
 
 
 def _close(resources: ExitStack, pid: int) -> None:
@@ -179,7 +196,7 @@ class Client(BlockingReading, BlockingIndices):
                 "this client is closed", "open another with connect()"
             ) from error
         try:
-            return future.result()
+            return _result_of(future)
         except BaseException:
             future.cancel()
             raise

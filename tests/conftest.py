@@ -40,10 +40,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return backend
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_kernel() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile the kernel before the first test, if this machine never did: else every engine that
-    a test starts would begin to."""
+    a test starts would begin to. It takes longer than a test may on a machine that is busy."""
     if not kernel_cache.is_compiled(os.environ):
         code = "import os; from dftindexd.index.trace import kernel_cache as k; "
         compile_it = "k.compile_once(os.environ, os.geteuid())"

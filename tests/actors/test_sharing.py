@@ -29,7 +29,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @pytest.fixture
 def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """A directory of many traces, each of which takes its time, and one of a few."""
-    monkeypatch.setenv(VARIABLE, "worker:parse:before=sleep:0.005@many")
+    monkeypatch.setenv(VARIABLE, "worker:parse:before=sleep:0.01@many")
     many, few = tmp_path / "many", tmp_path / "few"
     for directory, count in ((many, MANY), (few, 3)):
         directory.mkdir()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -20,6 +23,22 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def quiet_logs() -> None:
     """Keep the daemon's log out of what the command under test prints in the same process."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+
+def interrupt(process: subprocess.Popen[Any], *, wakes: bool = True) -> None:
+    """Send Ctrl-C's signal; unless it *wakes* the main thread, another takes it: so it is with one
+    that comes in the moment before the main thread sleeps."""
+    taker = process.pid
+    if not wakes:
+        threads = Path(f"/proc/{process.pid}/task").iterdir()
+        takers = {int(thread.name) for thread in threads if _takes_interrupts(thread)}
+        taker = min(takers - {process.pid})
+    os.kill(taker, signal.SIGINT)
+
+
+def _takes_interrupts(thread: Path) -> bool:
+    (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", (thread / "status").read_text(), re.MULTILINE)
+    return not int(blocked, 16) >> (signal.SIGINT - 1) & 1
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from typing import Any
@@ -17,7 +16,7 @@ from dftindexd import __version__
 from dftindexd.client.cli import cli
 from dftindexd.client.cli_verbs import VERBS
 from dftindexd.protocol.requests import AggregationRequest
-from tests.client.conftest import REPOSITORY
+from tests.client.conftest import REPOSITORY, interrupt
 from tests.client.echo_daemon import VERSION, ThreadedDaemon
 
 
@@ -223,12 +222,18 @@ def test_it_runs_as_a_module_and_a_broken_pipe_is_quiet(daemon: ThreadedDaemon) 
     assert process.returncode == 1
 
 
-def test_an_interrupt_cancels_the_request_at_the_daemon(daemon: ThreadedDaemon) -> None:
+@pytest.mark.parametrize("wakes", [True, False])
+def test_an_interrupt_cancels_the_request_at_the_daemon(
+    daemon: ThreadedDaemon, wakes: bool
+) -> None:
     command = [sys.executable, "-m", "dftindexd.client.cli", "--socket", daemon.path, "wait"]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
-        daemon.until_waiting(1)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        try:
+            daemon.until_waiting(1)
+            interrupt(process, wakes=wakes)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     daemon.until_waiting(0)
     assert (process.returncode, told.strip()) == (1, "Aborted!")
     assert daemon.service.cancelled == 1

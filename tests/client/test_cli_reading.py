@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import sys
 from io import StringIO
@@ -21,7 +20,7 @@ from dftindexd.client.cli import cli
 from dftindexd.client.cli_top import Rates, frame, rates_of, workers_of
 from dftindexd.client.cli_verbs import VERBS
 from dftindexd.protocol.requests import ExplainRequest, ReadRequest, RootStatus, StatusResult
-from tests.client.conftest import REPOSITORY
+from tests.client.conftest import REPOSITORY, interrupt
 from tests.client.echo_daemon import ThreadedDaemon
 from tests.client.test_cli import documents, run
 
@@ -188,7 +187,9 @@ def test_top_prints_one_frame_where_there_is_no_terminal(daemon: ThreadedDaemon)
     assert "\x1b" not in result.stdout
 
 
-def _on_terminal(arguments: list[str], environment: dict[str, str]) -> tuple[int, bytes]:
+def _on_terminal(
+    arguments: list[str], environment: dict[str, str], *, wakes: bool = True
+) -> tuple[int, bytes]:
     """Run the command on a terminal until it ends, interrupted once it has printed something."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -206,13 +207,18 @@ def _on_terminal(arguments: list[str], environment: dict[str, str]) -> tuple[int
                 break
             if b"watching" in printed and not interrupted:
                 interrupted = True
-                process.send_signal(signal.SIGINT)
-    os.close(ours)
-    return process.returncode, printed
+                interrupt(process, wakes=wakes)
+        os.close(ours)
+        try:
+            return process.wait(60), printed
+        finally:
+            process.kill()
 
 
-def test_top_ends_cleanly_at_an_interrupt(daemon: ThreadedDaemon) -> None:
-    code, printed = _on_terminal(["--socket", daemon.path, "top", "--interval", "600"], {})
+@pytest.mark.parametrize("wakes", [True, False])
+def test_top_ends_cleanly_at_an_interrupt(daemon: ThreadedDaemon, wakes: bool) -> None:
+    arguments = ["--socket", daemon.path, "top", "--interval", "600"]
+    code, printed = _on_terminal(arguments, {}, wakes=wakes)
     assert code == 0
     assert b"\x1b[?1049h" in printed  # the other screen, and back from it
     assert b"\x1b[?1049l" in printed

@@ -38,8 +38,8 @@ __all__ = (
 )
 
 #: No command of a test takes longer.
-COMMAND_SECONDS = 60.0
-_PATIENCE_SECONDS = 60.0
+COMMAND_SECONDS = 120.0
+_PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 0.02
 _COMPLETE_EVENT = re.compile(rb'"ph": ?("X"|1)[,}]')
 

@@ -10,7 +10,7 @@ pytest.importorskip("dftracer", reason="the tracer is not installed: pip install
 
 
 def test_the_demo_shows_a_run_found_growing_finished_and_answered() -> None:
-    done = run_to_end("daemon", "demo", "--seconds", "2")
+    done = run_to_end("daemon", "demo", "--seconds", "5")
     assert done.returncode == 0, done.stdout + done.stderr
     stages = ("found", "growing", "finished", "indexed", "I/O by function and file")
     places = [done.stdout.index(stage) for stage in stages]

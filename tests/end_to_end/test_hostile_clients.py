@@ -8,12 +8,15 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from dftindexd.daemon.session import ServerLimits
+from dftindexd.protocol.cluster_requests import ClusterHoldRequest
 from dftindexd.protocol.codec import decode_error, encode_request
 from dftindexd.protocol.errors import BusyError, InvalidArgumentError, ProtocolError
 from dftindexd.protocol.framing import (
@@ -30,6 +33,8 @@ from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, until
 from tests.protocol.requests_made import damaged_frames
 
+#: How many requests a connection may have in flight.
+_AT_ONCE = ServerLimits().requests_per_connection
 #: What the daemon's memory may vary by, whatever was done to it.
 SLACK_BYTES = 48 << 20
 _SECONDS = 20.0
@@ -181,20 +186,26 @@ def test_whoever_takes_no_answer_is_refused_more_and_leaves_nothing(
 
 
 def test_more_requests_than_one_may_have_are_busy(module_daemon: Daemon) -> None:
-    """Only what waits stays in flight: here for a trace that grows."""
-    growing = module_daemon.traces / "grows" / "g.pfw.gz"
-    growing.parent.mkdir(exist_ok=True)
-    write_trace(growing, 0)
+    """Only what waits stays in flight: here for a trace that is held for somebody else."""
+    held = module_daemon.traces / "held" / "h.pfw.gz"
+    held.parent.mkdir(exist_ok=True)
+    _hold(module_daemon, held, 600.0)
+    write_trace(held, 0)
     try:
         with raw(module_daemon) as connection:
-            request = encode_request(WaitRequest(path=os.fspath(growing)))
+            request = encode_request(WaitRequest(path=os.fspath(held)))
             for number in range(2, 2 + 300):
                 connection.sendall(encode_frame(Kind.REQUEST, number, request))
-            errors = [
-                decode_error(frame.payload)
-                for frame, _ in zip(frames_of(connection), range(44), strict=False)
-            ]
-        assert any(isinstance(error, BusyError) for error in errors)
+            frames = islice(frames_of(connection), 300 - _AT_ONCE)
+            errors = [decode_error(frame.payload) for frame in frames]
+        assert {type(error) for error in errors} == {BusyError}
     finally:
-        growing.unlink()
+        held.unlink()
+        _hold(module_daemon, held, 0.0)
         module_daemon.client.sync()
+
+
+def _hold(daemon: Daemon, trace: Path, seconds: float) -> None:
+    name = os.fsencode(trace.relative_to(daemon.traces))
+    directory = os.fsencode(daemon.traces)
+    daemon.client.request(ClusterHoldRequest(directory=directory, names=(name,), seconds=seconds))

@@ -161,6 +161,7 @@ def test_a_worker_that_is_killed_costs_no_event(daemon: Daemon) -> None:
     _fill(daemon.traces)
     daemon.client.index(daemon.traces)
     os.kill(daemon.workers()[0], signal.SIGKILL)
+    daemon.client.index(daemon.traces, force=True)  # had it been idle, it is missed now
     daemon.client.sync()
     assert daemon.events() == _TRACES * _EVENTS
     assert daemon.client.status().worker_restarts >= 1

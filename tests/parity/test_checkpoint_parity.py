@@ -18,7 +18,7 @@ from dftindexd.compat import CheckpointIndexer
 from dftindexd.index.trace.members import member_text
 from dftindexd.index.trace.trace_file import open_trace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SIZE = 1 << 20
 SHARED = ("v2/int_small", "v2/live_v210", "v2/kill9_small", "v0", "dlio-v1.0.8")

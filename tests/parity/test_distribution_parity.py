@@ -15,7 +15,7 @@ from dftindexd.compat import dask
 from tests.cluster.making import write_cut_trace
 from tests.parity.dump_distribution import CLASSES, DASK, EXTENSION, parameters_of, said
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

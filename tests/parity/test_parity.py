@@ -20,7 +20,7 @@ import pytest
 from dftindexd.compat import Indexer
 from tests.parity.dump_reference import GROUPINGS, HASH_KINDS, QUERIES, decoded
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Columns whose values differ on purpose.
 DIFFERENT = frozenset(("dur_std", "size_std", "offset_min", "offset_max"))

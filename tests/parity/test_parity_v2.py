@@ -26,7 +26,7 @@ from dftindexd.index.query.system_metrics import system_metrics_table
 from dftindexd.index.segment import parse_trace
 from tests.index.query.traces import MemoryStore
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TIER = AggregationTier(bucket_by="start")
 

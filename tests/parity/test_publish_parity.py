@@ -31,7 +31,7 @@ from tests.parity.published_stores import (
     tables_of_store,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Directories that 0.0.12 reads itself, beside one that its own generator makes.
 READABLE = ("generated", "v203_agg", "v210_service", "v210_fork")

@@ -18,7 +18,7 @@ from dftindexd import compat
 from dftindexd.compat import Indexer, StatisticsQueryUtility, TraceReader
 from tests.parity.dump_reader import read, signatures, statistics
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SHARED = ("live_v203", "live_v210")
 
