@@ -59,8 +59,9 @@ def publish(
     """Write the index of the traces in DIRECTORY for other tools: a .dftindex that dftracer-utils
     0.0.12 and dfanalyzer read instead of indexing.
 
-    The files are yours. The traces are read once more, for what no index of ours holds. What was
-    published before is replaced; what another tool made is not, without --force.
+    The files are yours. Traces are read again only where dftracer-utils sets checkpoints, as in
+    one large gzip member, and for another --interval-ms than the daemon's. What was published
+    before is replaced; what another tool made is not, without --force.
 
     \b
     Examples:
