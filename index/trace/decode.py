@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from dftindexd.index.model import AggregationTier, BadLine, LineCounts
 from dftindexd.index.trace.columns import (
@@ -85,10 +83,7 @@ class DecodedBlock:
     events; ``grouped`` the records that are not in the columns, because they were grouped already.
 
     ``metadata_at`` has for each metadata record that was not grouped how many rows of the columns
-    came before it, and the code of its name. ``order`` is the scan's: in the order of the text an
-    element each row or metadata record, those of lines that it left to the reference included: the
-    number of the record's group, ``kernel_layout.ROW`` for the next one of the columns, ``LEFT``
-    for the next one of the following block, which the reference gave.
+    came before it, and the code of its name. ``scanned``: the compiled scan read it all.
     """
 
     columns: RecordColumns
@@ -102,7 +97,7 @@ class DecodedBlock:
     complete: int
     metadata_at: list[tuple[int, int]]
     grouped: int = 0
-    order: npt.NDArray[np.int32] | None = None
+    scanned: bool = False
 
 
 @dataclass(slots=True)

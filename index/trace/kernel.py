@@ -4,7 +4,8 @@
 and gives the same records, whichever way each line was read. Events are grouped as they are read
 where the configuration allows (:meth:`Kernel.groups`); all other records come as columns.
 
-Memory is bounded by the number of distinct texts and keys, and by the size of a block.
+Memory is bounded by the number of distinct texts and keys, by the size of a block, and by four
+bytes a line of the open chunk.
 """
 
 from __future__ import annotations
@@ -62,19 +63,23 @@ _NO_OTHERS: Final = others_of([])
 class ChunkGroups(NamedTuple):
     """The grouped records of one chunk. Arrays have an element a group that occurs in it.
 
-    ``group`` is the number of each, as in the order of a block; they come in the order of their
-    first lines. ``is_row`` tells metadata records (false) from others, ``shash`` are the string
+    ``is_row`` tells metadata records (false) from others, ``shash`` are the string
     hashes of both, ``shash_rows`` says how many rows have each. The bounds are those of the rows;
     there are none without ``records``.
 
     The ``duration_*`` arrays have an element for each distinct name, DDSketch bin
     (``dftindexd.index.sketch``) and bit length of a duration: how many there are, their sum (it
-    stops at 2**64-1), their sum of squares, the least and the greatest. ``time_bin`` is
-    ``ts // 100_000``, with how many rows. ``ret``, ``offset`` and ``count`` have the least and
-    greatest number of the rows.
+    stops at 2**64-1) and their sum of squares. ``time_bin`` is ``ts // 100_000``, with how many
+    rows. ``ret``, ``offset`` and ``count`` have the least and greatest number of the rows.
+
+    ``kind_names`` are the names of the kinds of rows, then of metadata, each of the two in the
+    order of sight; ``kind_cats`` the categories of those of rows, ``kind_bounds`` the least and the
+    greatest duration of their names. ``order`` has an element a record of the chunk, those of lines
+    that were left to the reference included, in the order of the text: the place of its kind, or
+    ``kernel_layout.ROW`` for the next record of the columns, ``LEFT`` for the next one that the
+    reference gave. If there are only places, and at most 256 kinds, they are bytes.
     """
 
-    group: _Ints
     cat: npt.NDArray[np.int32]
     name: npt.NDArray[np.int32]
     pid: npt.NDArray[np.uint64]
@@ -92,8 +97,6 @@ class ChunkGroups(NamedTuple):
     duration_count: _Ints
     duration_total: npt.NDArray[np.uint64]
     duration_squares: npt.NDArray[np.float64]
-    duration_min: _Ints
-    duration_max: _Ints
     time_bin: _Ints
     time_count: _Ints
     ret_bounds: tuple[int, int] | None
@@ -106,6 +109,10 @@ class ChunkGroups(NamedTuple):
     min_dur: int
     max_dur: int
     sum_dur: int
+    order: npt.NDArray[Any]
+    kind_cats: npt.NDArray[np.int32]
+    kind_names: npt.NDArray[np.int32]
+    kind_bounds: _Ints
 
 
 class GroupTable(NamedTuple):
@@ -154,7 +161,10 @@ class Kernel:
         self._known = len(at.KNOWN_TEXTS) + 1
         self._codes[1 : self._known] = texts.codes(at.KNOWN_TEXTS)
         self._distinct = True
-        self._left: list[int] = []  # how many records each line gave that the block left
+        # Of the open chunk: how many records each line gave that was left to the reference, and
+        # whether all records were grouped.
+        self._left: list[int] = []
+        self._is_grouped = True
         wanted = wanted_arguments(config, arguments)
         if wanted:
             self._tables.place("wanted", np.array(self._tables.enter(wanted), np.int64))
@@ -258,19 +268,11 @@ class Kernel:
             complete=int(st[at.COMPLETE]),
             metadata_at=[],
             grouped=int(st[at.FUSED_RECORDS]),
-            order=self._order(),
+            scanned=True,
         )
         others = int(st[at.LINE]) - lines.line - fast - skipped
+        self._is_grouped &= not others and not st[at.ROWS]
         return (read, self._decoder.take_block(others)) if others else (read,)
-
-    def _order(self) -> npt.NDArray[np.int32]:
-        order: npt.NDArray[np.int32] = self._tables.arrays["order"][: self._tables.st[at.ORDER]]
-        if not self._left:
-            return order.copy()
-        times = np.ones(len(order), np.int64)
-        times[order == at.LEFT] = self._left
-        self._left = []
-        return np.repeat(order, times)
 
     def _columns(self, text: bytes, uc_offset: int) -> RecordColumns:
         arrays = self._tables.arrays
@@ -311,7 +313,6 @@ class Kernel:
         touched = arrays["touched"][: st[at.TOUCHED]]
         strings = arrays["strings"][: st[at.STRINGS]]
         ended = ChunkGroups(
-            group=touched,
             **self._touched(arrays["groups"][touched]),
             shash=self._codes[strings],
             shash_rows=arrays["stamps"][strings, at.K_ROWS],
@@ -328,6 +329,8 @@ class Kernel:
             min_dur=state[at.MIN_DUR],
             max_dur=state[at.MAX_DUR],
             sum_dur=state[at.SUM_DUR] & UINT64_MAX,
+            order=self._order(),
+            **self._kinds(),
         )
         for counter in _OF_A_CHUNK:
             st[counter] = 0
@@ -335,6 +338,31 @@ class Kernel:
         _recent_times(st)[:] = 0
         st[at.CHUNK] += 1
         return ended
+
+    def _order(self) -> npt.NDArray[Any]:
+        """Return what the chunk's records are, in order; see :class:`ChunkGroups`."""
+        tables, st = self._tables, self._tables.st
+        tables.ask(at.NUMBER_KINDS, self._is_grouped)
+        order = tables.arrays["order"]
+        if self._is_grouped and st[at.KINDS] <= at.NARROW_KINDS:
+            return order.view(np.uint8)[: st[at.ORDER]]
+        self._is_grouped = True
+        order = order[: st[at.ORDER]]
+        if not self._left:
+            return order
+        times = np.ones(len(order), np.int64)
+        times[order == at.LEFT] = self._left
+        self._left = []
+        return np.repeat(order, times)
+
+    def _kinds(self) -> dict[str, Any]:
+        st = self._tables.st
+        kinds, rows = self._tables.arrays["kinds"][: st[at.KINDS]], st[at.ROW_KINDS]
+        return {
+            "kind_cats": self._codes[kinds[:rows, at.K_CAT]],
+            "kind_names": self._codes[kinds[:, at.K_NAME]],
+            "kind_bounds": kinds[:rows, at.K_BOUNDS :],
+        }
 
     def _touched(self, groups: _Ints) -> dict[str, Any]:
         name, cat, fhash, hhash = self._codes[groups.view(np.int32)[:, :_KEY_HALVES]].T
@@ -359,8 +387,6 @@ class Kernel:
             "duration_count": bins[:, at.B_COUNT],
             "duration_total": bins[:, at.B_TOTAL].view(np.uint64),
             "duration_squares": bins[:, at.B_SQUARES].view(np.float64),
-            "duration_min": bins[:, at.B_MIN],
-            "duration_max": bins[:, at.B_MAX],
         }
 
     def groups(self) -> GroupTable:
@@ -388,11 +414,11 @@ class Kernel:
 
 _OF_A_BLOCK: Final = (
     *(at.POSITION, at.ROWS, at.ARGUMENTS, at.SIDE, at.FAST, at.SKIPPED, at.COMPLETE),
-    *(at.METADATA, at.AGGREGATED, at.BRACKET, at.INEXACT, at.FUSED_RECORDS, at.ORDER),
+    *(at.METADATA, at.AGGREGATED, at.BRACKET, at.INEXACT, at.FUSED_RECORDS),
 )
 _OF_A_CHUNK: Final = (
     *(at.TOUCHED, at.STRINGS, at.CHUNK_RECORDS, at.SUM_DUR),
-    *(at.BINS, at.SEEN, at.TIMES),
+    *(at.BINS, at.SEEN, at.TIMES, at.ORDER),
 )
 
 

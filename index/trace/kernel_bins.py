@@ -66,8 +66,8 @@ def _key(dur: np.int64) -> np.int64:
 
 
 @inlined
-def _find(st: Any, key: np.int64, dur: np.int64) -> np.int64:
-    """Return where the bin of a duration lies, a new one if there is none."""
+def _find(st: Any, key: np.int64) -> np.int64:
+    """Return where a bin of durations lies, a new one if there is none."""
     bins, slots = numbers_at(st[at.AT_BINS]), codes_at(st[at.AT_BIN_SLOTS])
     mask = st[at.ROOM_BIN_SLOTS] - 1
     slot = word_hash(st[at.SEED], key) & mask
@@ -86,8 +86,6 @@ def _find(st: Any, key: np.int64, dur: np.int64) -> np.int64:
     bins[place + at.B_COUNT] = 0
     bins[place + at.B_TOTAL] = 0
     bins[place + at.B_SQUARES] = 0
-    bins[place + at.B_MIN] = dur
-    bins[place + at.B_MAX] = dur
     return place
 
 
@@ -107,15 +105,27 @@ def _count_time(st: Any, ts: np.int64) -> None:
 
 
 @inlined
+def _bound_name(st: Any, name: np.int64, dur: np.int64) -> None:
+    """Let the bounds of the durations of a name in this chunk include *dur*."""
+    stamps, stamp = numbers_at(st[at.AT_STAMPS]), name * at.STAMP_SIZE
+    if stamps[stamp + at.K_NAMED] == st[at.CHUNK]:
+        stamps[stamp + at.K_LEAST] = min(stamps[stamp + at.K_LEAST], dur)
+        stamps[stamp + at.K_GREATEST] = max(stamps[stamp + at.K_GREATEST], dur)
+        return
+    stamps[stamp + at.K_NAMED] = st[at.CHUNK]
+    stamps[stamp + at.K_LEAST] = dur
+    stamps[stamp + at.K_GREATEST] = dur
+
+
+@inlined
 def count_event(st: Any, name: np.int64, ts: np.int64, dur: np.int64, is_timed: bool) -> None:
     """Count one event in the bin of its duration and, with a time, in that of the time."""
-    place = _find(st, (name << 32) | _key(dur), dur)
+    place = _find(st, (name << 32) | _key(dur))
     bins = numbers_at(st[at.AT_BINS])
     bins[place + at.B_COUNT] += 1
     bins[place + at.B_TOTAL] = plus(bins[place + at.B_TOTAL], dur)
-    bins[place + at.B_MIN] = min(bins[place + at.B_MIN], dur)
-    bins[place + at.B_MAX] = max(bins[place + at.B_MAX], dur)
     real = np.float64(dur)
     bins[place + at.B_SQUARES] = bits_of(float_of(bins[place + at.B_SQUARES]) + real * real)
+    _bound_name(st, name, dur)
     if is_timed:
         _count_time(st, ts)

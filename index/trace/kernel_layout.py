@@ -52,7 +52,7 @@ BRACKET: Final = 25
 INEXACT: Final = 26  #: whether a time is not as it was written
 FUSED_RECORDS: Final = 27
 BUCKET_LOW: Final = 28  #: the last bucket, to spare divisions
-ORDER: Final = 29  #: lines that took effect or are for the reference
+ORDER: Final = 29  #: lines of the open chunk that took effect or are for the reference
 # Of the records grouped here in the open chunk:
 MIN_TS: Final = 30
 MAX_TS: Final = 31
@@ -67,16 +67,18 @@ MIN_RET: Final = 39  #: least and greatest; so for the other two
 MIN_OFFSET: Final = 41
 MIN_COUNT: Final = 43
 TIMES: Final = 45  #: bins of times in the list
+KINDS: Final = 46  #: of the chunk that ends, and those of rows alone
 NODES_USED: Final = 47  #: the root included
 SKELETONS_USED: Final = 48
 OPERATION: Final = 49  #: what to do, and with which number: see below
 OPERAND: Final = 50
+ROW_KINDS: Final = 51
 
 #: The other arrays; the state has the length of each and where it lies.
 ARRAYS: Final = (
     *("buffer", "slots", "texts", "arena", "stamps", "group_slots", "groups", "squares"),
     *("touched", "strings", "rows", "arguments", "reals", "side", "wanted"),
-    *("bin_slots", "bins", "times", "order"),
+    *("bin_slots", "bins", "times", "order", "group_codes", "kind_slots", "kinds"),
 )
 ROOM: Final = 52
 ROOM_SLOTS: Final = ROOM + ARRAYS.index("slots")
@@ -111,6 +113,9 @@ AT_BIN_SLOTS: Final = AT + ARRAYS.index("bin_slots")
 AT_BINS: Final = AT + ARRAYS.index("bins")
 AT_TIMES: Final = AT + ARRAYS.index("times")
 AT_ORDER: Final = AT + ARRAYS.index("order")
+AT_GROUP_CODES: Final = AT + ARRAYS.index("group_codes")
+AT_KIND_SLOTS: Final = AT + ARRAYS.index("kind_slots")
+AT_KINDS: Final = AT + ARRAYS.index("kinds")
 
 #: The fields of the line that is being read; see ``kernel_fields``.
 SCRATCH: Final = 96
@@ -127,6 +132,7 @@ ENTER: Final = 2  #: intern so many bytes; the result is the text's code, below 
 SPREAD_TEXTS: Final = 3  #: enter what a table has into its slots, empty and larger
 SPREAD_GROUPS: Final = 4
 SPREAD_BINS: Final = 5
+NUMBER_KINDS: Final = 6  #: put codes into the order, narrow ones if the number is not 0
 
 # --- Texts: hash, first of their words in ``arena``, length with the kind in the high half --
 
@@ -159,9 +165,7 @@ B_KEY: Final = 0
 B_COUNT: Final = 1
 B_TOTAL: Final = 2  #: unsigned
 B_SQUARES: Final = 3  #: the bits of a floating point number
-B_MIN: Final = 4
-B_MAX: Final = 5
-BIN_SIZE: Final = 6
+BIN_SIZE: Final = 4
 
 #: Width of a bin of times, in microseconds.
 TIME_BIN_US: Final = 100_000
@@ -203,7 +207,24 @@ LEFT: Final = -2  #: it is for the reference, which may give any number of recor
 K_LINE: Final = 0  #: serial of the last line with this key
 K_CHUNK: Final = 1  #: serial of the last chunk with this hash of a string, of grouped records
 K_ROWS: Final = 2  #: how many grouped rows of that chunk have it
-STAMP_SIZE: Final = 3
+K_NAMED: Final = 3  #: serial of the last chunk with grouped rows of this name
+K_LEAST: Final = 4  #: the least of their durations, and the greatest
+K_GREATEST: Final = 5
+STAMP_SIZE: Final = 6
+
+# --- Kinds of the chunk that ends, int64 ------------------------------------------------------
+
+#: In the order of sight: code of the category << 32 | code of the name, for metadata the latter
+#: with ones above; and the place among those of rows, or of metadata.
+K_KEY: Final = 0
+K_PLACE: Final = 1
+#: In the order of codes: category and name, and of rows the bounds of the name's durations.
+K_CAT: Final = 2
+K_NAME: Final = 3
+K_BOUNDS: Final = 4
+KIND_SIZE: Final = 6
+#: Of so many kinds the codes are bytes.
+NARROW_KINDS: Final = 256
 
 # --- Rows handed on: int64 -------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from dftindexd.index.trace.kernel_groups import add_event, bucket_of, in_microse
 from dftindexd.index.trace.kernel_keys import NAMES_OF_V0
 from dftindexd.index.trace.kernel_line import read_line
 from dftindexd.index.trace.kernel_metadata import date, may_name_unit, note, note_metadata
+from dftindexd.index.trace.kernel_order import enter, number_kinds
 from dftindexd.index.trace.kernel_tables import (
     find_group,
     free_slot,
@@ -142,7 +143,7 @@ def _commit(b: Any, st: Any, begin: np.int64, end: np.int64) -> np.int64:
     # From here on the line takes effect.
     groups = numbers_at(st[at.AT_GROUPS])
     if is_grouped:
-        _enter(st, group)
+        enter(st, group)
         stamps, strings = numbers_at(st[at.AT_STAMPS]), numbers_at(st[at.AT_STRINGS])
         stamp = at.STAMP_SIZE * string
         if stamps[stamp + at.K_CHUNK] != st[at.CHUNK]:
@@ -179,17 +180,10 @@ def _commit(b: Any, st: Any, begin: np.int64, end: np.int64) -> np.int64:
     return np.int64(0)
 
 
-@inlined
-def _enter(st: Any, what: np.int64) -> None:
-    """Say of the next line in order *what* it is; see ``ROW``."""
-    codes_at(st[at.AT_ORDER])[st[at.ORDER]] = what
-    st[at.ORDER] += 1
-
-
 @helper
 def _hand_on(st: Any, begin: np.int64, ts: np.int64, dur: np.int64) -> None:
     """Make the record a row; see ``ROW_FIELDS``."""
-    _enter(st, np.int64(at.ROW))
+    enter(st, np.int64(at.ROW))
     rows, row = numbers_at(st[at.AT_ROWS]), st[at.ROWS] * _ROW_SIZE
     rows[row] = st[at.LINE]
     rows[row + 1] = begin
@@ -249,7 +243,7 @@ def _scan(b: Any, st: Any, size: np.int64) -> np.int64:
                 return np.int64(at.FULL_ORDER)
             end = _end_of_line(b, begin)
             note(st, np.int64(at.SLOW), begin, end)
-            _enter(st, np.int64(at.LEFT))
+            enter(st, np.int64(at.LEFT))
             stops = may_name_unit(b, begin, end)
         st[at.POSITION] = end + 1
         st[at.LINE] += 1
@@ -305,6 +299,8 @@ def run(address: np.int64) -> np.int64:
         _spread_texts(st)
     elif operation == at.SPREAD_GROUPS:
         _spread_groups(st)
-    else:
+    elif operation == at.SPREAD_BINS:
         _spread_bins(st)
+    else:
+        number_kinds(st, operand)
     return np.int64(0)

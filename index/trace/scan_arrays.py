@@ -60,6 +60,9 @@ class ScanArrays:
             "bins": np.zeros((256, at.BIN_SIZE), np.int64),
             "times": np.zeros((256, 2), np.int64),
             "order": np.zeros(1024, np.int32),
+            "group_codes": np.zeros(256, np.int32),
+            "kind_slots": np.zeros(512, np.int32),
+            "kinds": np.zeros((256, at.KIND_SIZE), np.int64),
         }
         for name, array in arrays.items():
             self.place(name, array)
@@ -138,7 +141,7 @@ class ScanArrays:
         """Make room for what the scan said was full."""
         is_arena = self.st[at.TEXTS] < len(self.arrays["texts"])
         if reason == at.FULL_GROUPS:
-            self.widen("groups", "squares", "touched")
+            self.widen("groups", "squares", "touched", "group_codes", "kind_slots", "kinds")
             self._widen_slots("group_slots", "groups", at.SPREAD_GROUPS)
         elif reason == at.FULL_TEXTS and is_arena:
             self.widen("arena")

@@ -123,7 +123,6 @@ def _groups(columns: RecordColumns) -> ChunkGroups:
     count = len(columns)
     ones = np.ones(count, np.int64)
     return ChunkGroups(
-        group=np.arange(count),
         cat=columns.cat,
         name=columns.name,
         pid=columns.pid,
@@ -141,8 +140,6 @@ def _groups(columns: RecordColumns) -> ChunkGroups:
         duration_count=ones,
         duration_total=columns.dur.astype(np.uint64),
         duration_squares=columns.dur.astype(np.float64) ** 2,
-        duration_min=columns.dur,
-        duration_max=columns.dur,
         time_bin=columns.ts // 100_000,
         time_count=ones,
         ret_bounds=None,
@@ -155,6 +152,10 @@ def _groups(columns: RecordColumns) -> ChunkGroups:
         min_dur=int(columns.dur.min()),
         max_dur=int(columns.dur.max()),
         sum_dur=int(columns.dur.sum()),
+        order=np.zeros(0, np.uint8),
+        kind_cats=np.zeros(0, np.int32),
+        kind_names=np.zeros(0, np.int32),
+        kind_bounds=np.zeros((0, 2), np.int64),
     )
 
 
