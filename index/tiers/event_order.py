@@ -1,8 +1,8 @@
 """Tier 2: the kind of every record of each chunk of a segment, in the order of the text.
 
 One row a segment in ``manifest``, key ``segment_key(segment, ORDER_SUFFIX)``, value MessagePack: a
-map from numbers to the texts that occur, and for each chunk an array of the size and the bytes of
-its :class:`_StoredChunk`, with these numbers; deflated, or of size 0 where it is short.
+map from numbers to the texts that occur, and for each chunk its :class:`_StoredChunk`, with these
+numbers. Each of these is an array of size and bytes: deflated, or of size 0 where it is short.
 
 With it what other indexes keep of each single event is made without reading the text again: the
 numbers of the events of a kind are the positions of its code among all codes of the trace.
@@ -36,7 +36,7 @@ ORDER_SUFFIX: Final = b"order"
 
 _FEW: Final = 150
 
-#: A shorter chunk is stored as it is.
+#: What is shorter is stored as it is.
 _DEFLATED_FROM: Final = 512
 _LEVEL: Final = 1  # 2 and 3 gain nothing here
 
@@ -86,12 +86,13 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
-    texts: dict[int, str]
+    texts: _Packed
     chunks: list[_Packed]
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Stored)
+_texts_decoder: Final = msgspec.msgpack.Decoder(dict[int, str])
 _chunk_decoder: Final = msgspec.msgpack.Decoder(_StoredChunk)
 
 
@@ -167,7 +168,8 @@ class EventOrderBuilder:
 
     def rows(self, segment_id: int, texts: list[str]) -> list[Row]:
         """Return the one row of a segment."""
-        stored = _Stored({code: texts[code] for code in self._used}, self._chunks)
+        used = {code: texts[code] for code in self._used}
+        stored = _Stored(_pack(_encoder.encode(used)), self._chunks)
         return [(MANIFEST, segment_key(segment_id, ORDER_SUFFIX), _encoder.encode(stored))]
 
 
@@ -177,22 +179,26 @@ def _pack(data: bytes) -> _Packed:
     return _Packed(len(data), isal_zlib.compress(data, _LEVEL))
 
 
+def _unpack(packed: _Packed) -> bytes:
+    if not packed.size:
+        return packed.data
+    data: bytes = isal_zlib.decompress(packed.data, bufsize=packed.size)
+    if len(data) != packed.size:
+        raise ValueError(f"{len(data)} bytes instead of {packed.size}")
+    return data
+
+
 def decode_event_order(value: bytes) -> list[ChunkOrder]:
     """Return a segment's chunks in order; a *value* that is not theirs is a StoreDamagedError."""
     try:
         stored = _decoder.decode(value)
-        return [_chunk(packed, stored.texts) for packed in stored.chunks]
+        texts = _texts_decoder.decode(_unpack(stored.texts))
+        return [_chunk(_chunk_decoder.decode(_unpack(one)), texts) for one in stored.chunks]
     except (ValueError, KeyError, _InflateError) as error:
         raise StoreDamagedError(f"order of events does not decode: {error}") from error
 
 
-def _chunk(packed: _Packed, texts: dict[int, str]) -> ChunkOrder:
-    data = packed.data
-    if packed.size:
-        data = isal_zlib.decompress(data, bufsize=packed.size)
-        if len(data) != packed.size:
-            raise ValueError(f"{len(data)} bytes instead of {packed.size}")
-    chunk = _chunk_decoder.decode(data)
+def _chunk(chunk: _StoredChunk, texts: dict[int, str]) -> ChunkOrder:
     rows = len(chunk.cats)
     names = [texts[name] for name in chunk.names]
     bounds = zip(chunk.least, chunk.greatest, strict=True)
