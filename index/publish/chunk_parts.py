@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from dftindexd.index.errors import StoreDamagedError
 from dftindexd.index.publish.totals import add_counts
 from dftindexd.index.tiers.chunk_stats import (
     ChunkStats,
@@ -69,13 +70,19 @@ class PublishedChunk(msgspec.Struct, frozen=True):
 def chunk_parts(chunk_stats: Iterable[bytes], event_order: Iterable[bytes]) -> list[ChunkParts]:
     """Return what is in the rows of a trace, one of each kind a segment.
 
-    :raises StoreDamagedError: a row does not decode.
+    :raises StoreDamagedError: a row does not decode, or they are not of the same chunks.
     """
     found: list[ChunkParts] = []
-    for stats, order in zip(chunk_stats, event_order, strict=True):
-        details = decode_chunk_details(stats)
-        rows = zip(decode_chunk_stats(stats), details, decode_event_order(order), strict=True)
-        found += (ChunkParts(one, more.distributions, last) for one, more, last in rows)
+    try:
+        for value, order in zip(chunk_stats, event_order, strict=True):
+            stats, details = decode_chunk_stats(value), decode_chunk_details(value)
+            rows = zip(stats, details, decode_event_order(order), strict=True)
+            found += (ChunkParts(one, more.distributions, last) for one, more, last in rows)
+    except ValueError as error:
+        raise StoreDamagedError(
+            "statistics and order of events are not of the same chunks",
+            "verify and rebuild the directory",
+        ) from error
     return found
 
 

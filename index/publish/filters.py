@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from dftindexd.index.publish.encoding import fnv1a
@@ -17,7 +18,6 @@ _SEED: Final = 0x9E3779B97F4A7C15
 _BITS: Final = 11_520
 _BLOCK_BITS: Final = 256
 _BLOCKS: Final = _BITS // _BLOCK_BITS
-_WORDS: Final = _BLOCK_BITS // 32
 _HASHES: Final = 8
 _HEADER: Final = struct.Struct("<3I")
 _SALTS: Final = (
@@ -32,18 +32,25 @@ def _mixed(number: int) -> int:
     return number ^ number >> 31
 
 
+@lru_cache(maxsize=8192)
+def _bits_of(value: str) -> tuple[int, int]:
+    """Return the block of a text, and the bits it has there: one in each word."""
+    raw = fnv1a(value.encode())
+    first, second = _mixed(raw), _mixed(raw + _SEED & _MASK)
+    spread = (second ^ second >> 32) & _LOW
+    bits = 0
+    for place, salt in enumerate(_SALTS):
+        bits |= 1 << (32 * place + ((spread * salt & _LOW) >> 27))
+    return first * _BLOCKS >> 64, bits
+
+
 def bloom_filter(values: Iterable[str], entries: int) -> bytes:
     """Return the filter of some texts, none of them empty, of which *entries* were added."""
-    words = [0] * (_BLOCKS * _WORDS)
+    bits = 0
     for value in values:
-        raw = fnv1a(value.encode())
-        first, second = _mixed(raw), _mixed(raw + _SEED & _MASK)
-        block = (first * _BLOCKS >> 64) * _WORDS
-        spread = (second ^ second >> 32) & _LOW
-        for place, salt in enumerate(_SALTS):
-            words[block + place] |= 1 << ((spread * salt & _LOW) >> 27)
-    header = _HEADER.pack(_HASHES, entries & _LOW, _BITS)
-    return header + struct.pack(f"<{len(words)}I", *words)
+        block, in_block = _bits_of(value)
+        bits |= in_block << block * _BLOCK_BITS
+    return _encoded(bits, entries)
 
 
 def joined_filters(filters: Sequence[bytes], entries: int) -> bytes:
@@ -53,5 +60,8 @@ def joined_filters(filters: Sequence[bytes], entries: int) -> bytes:
     bits = 0
     for one in filters:
         bits |= int.from_bytes(one[_HEADER.size :], "little")
-    header = _HEADER.pack(_HASHES, entries & _LOW, _BITS)
-    return header + bits.to_bytes(_BITS // 8, "little")
+    return _encoded(bits, entries)
+
+
+def _encoded(bits: int, entries: int) -> bytes:
+    return _HEADER.pack(_HASHES, entries & _LOW, _BITS) + bits.to_bytes(_BITS // 8, "little")

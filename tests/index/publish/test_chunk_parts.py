@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dftindexd.index.errors import TraceChangedError
+from dftindexd.index.errors import StoreDamagedError, TraceChangedError
 from dftindexd.index.model import AggregationTier, ParsedTrace, ParseRequest, TierConfig
 from dftindexd.index.publish.chunk_parts import PublishedChunk, chunk_parts, merged_chunk
 from dftindexd.index.publish.second_reading import SecondReading, read_again
@@ -109,6 +109,15 @@ def test_a_second_reading_gives_what_the_first_gave_and_another_aggregation(
     request = ParseRequest(path=os.fsencode(trace), segment_id=1, provisional_id=2, tiers=tiers)
     made = [value for family, _, value in parse_trace(request).rows if family == AGGREGATION]
     assert len(_read_again(trace, _chunks(first), wanted).aggregation) == 1 < len(made)
+
+
+def test_rows_of_other_chunks_are_damage(tmp_path: Path) -> None:
+    trace = tmp_path / "t.pfw.gz"
+    _long_trace(trace)
+    whole, parts = _parsed(trace), _parsed(trace, 10_000)
+    order = _values(parts, MANIFEST, ORDER_SUFFIX)
+    with pytest.raises(StoreDamagedError, match="are not of the same chunks"):
+        chunk_parts(_values(whole, CHUNK_STATS), order)
 
 
 def test_a_trace_that_is_not_what_its_chunks_say_is_refused(tmp_path: Path) -> None:
