@@ -68,7 +68,7 @@ def locked(path: str) -> bool:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while not condition():  # noqa: ASYNC110 - nobody tells of it
             await anyio.sleep(0.01)
 

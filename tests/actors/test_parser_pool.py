@@ -52,7 +52,7 @@ def job_for(folder: Path, *names: str, stem: str = "s") -> ParseJob:
 
 async def pids(pool: ParserPool) -> list[int]:
     """Return the numbers of the workers' processes, when each has got a job."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while True:
             found = [one.observe()["actor"]["pid"] for one in pool.supervisors]  # type: ignore[index]
             if None not in found:
@@ -248,7 +248,7 @@ async def test_a_fork_server_that_is_killed_costs_the_jobs_in_hand_and_is_replac
         server.kill()
         answer = await pool.mailbox.ask(job_for(tmp_path, "good.pfw"))
         assert isinstance(answer.outcomes[0], ParsedOutcome)
-        assert not psutil.wait_procs([worker], timeout=10)[1]
+        assert not psutil.wait_procs([worker], timeout=60)[1]
     assert "ended with the process that forks workers" in failures[0]
 
 
@@ -309,7 +309,7 @@ def test_workers_run_from_an_unguarded_script_and_from_the_command_line(
         env=environment(),
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stdout.splitlines()[0].split()[1] == b"10"
     assert done.stderr == b""
@@ -323,7 +323,7 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
         worker = psutil.Process(int(parent.stdout.readline().split()[0]))
         parent.kill()
         parent.wait()
-        _, alive = psutil.wait_procs([worker], timeout=10)
+        _, alive = psutil.wait_procs([worker], timeout=60)
         assert not alive
 
 
@@ -337,7 +337,7 @@ def test_workers_serve_an_event_loop_in_a_thread(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=lambda: asyncio.run(ask()))
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert isinstance(answers[0].outcomes[0], ParsedOutcome)
 
 

@@ -126,7 +126,7 @@ async def test_whoever_waits_is_told_that_it_goes_on(tmp_path: Path) -> None:
         # A process takes longer to start than the time between two beats.
         assert await anext(messages) == b""
         rows = 0
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async for each in messages:
                 if each:
                     batch = pa.ipc.read_record_batch(pa.py_buffer(each), LINE_SCHEMA)

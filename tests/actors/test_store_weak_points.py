@@ -37,7 +37,7 @@ async def test_a_store_whose_senders_are_gone_does_what_they_sent_and_is_closed(
 ) -> None:
     store = Store(tmp_path)
     supervisor = Supervisor("store", lambda: StoreActor(store.handle, store.stores), store.mailbox)
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             await tasks.start(supervisor.run)
             with store.mailbox.open_sender() as sender:

@@ -43,7 +43,7 @@ class Watch:
         return self.state.backend
 
     async def until(self, wanted: Callable[[Hint], bool]) -> Hint:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while True:
                 hint = (await self.hints.receive()).message
                 assert isinstance(hint, Hint)

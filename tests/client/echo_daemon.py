@@ -154,7 +154,7 @@ class EchoService:
 
     async def until_waiting(self, count: int) -> None:
         """Wait until *count* requests wait in this service; on its own event loop only."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while self.waiting != count:
                 await self._changed.wait()
 

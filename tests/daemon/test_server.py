@@ -74,7 +74,7 @@ class RawClient:
         await self.stream.send(encode_frame(Kind.REQUEST, request_id, encode_request(request)))
 
     async def frame(self) -> Frame:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while (frame := self._decoder.next_frame()) is None:
                 self._decoder.feed(await self.stream.receive())
         return frame
@@ -84,7 +84,7 @@ class RawClient:
         return await self.frame()
 
     async def is_hung_up_on(self) -> bool:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             try:
                 await self.stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError):
@@ -275,7 +275,7 @@ async def test_connections_over_the_limit_are_refused_until_one_leaves(socket_pa
         async with first.stream, second.stream:
             await first.greet()
             error = decode_error((await second.frame()).payload)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while server.connections:
                 await anyio.lowlevel.checkpoint()
         third = await raw(socket_path)

@@ -64,7 +64,7 @@ def contents(root: Root) -> dict[bytes, object]:
 
 async def begun(root: Root) -> None:
     """Wait until the root is watched: the kernel has read then how much it may remember."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while root.options.follow and not watched_directories(root):  # noqa: ASYNC110 - untold
             await anyio.sleep(0.01)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 __all__ = ("Block", "Home", "blocks_of", "python_script", "shell_script")
 
-_SECONDS = 120.0
+_SECONDS = 240.0
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -16,6 +16,7 @@ import pytest
 from dftindexd.protocol.errors import DftIndexError, error_from_code
 from tests.end_to_end import asker
 from tests.end_to_end.identities import Person
+from tests.end_to_end.running import COMMAND_SECONDS
 
 __all__ = ("Asker", "as_user", "require_other_users")
 
@@ -58,7 +59,7 @@ class Asker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate(timeout=30.0)
+        self._process.communicate(timeout=COMMAND_SECONDS)
 
     @property
     def pid(self) -> int:

@@ -70,6 +70,10 @@ class Daemon:
         rows: list[dict[str, Any]] = self.client.list(path or self.traces).to_pylist()
         return rows
 
+    def waiters(self) -> int:
+        """Return how many requests wait for traces to be finished or indexed."""
+        return sum(int(str(store["waiters"])) for store in self.client.debug_dump().stores)
+
     def processes(self) -> list[psutil.Process]:
         """Return the processes that the daemon started, and those that these started."""
         return psutil.Process(self.process.pid).children(recursive=True)

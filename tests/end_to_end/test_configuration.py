@@ -13,7 +13,7 @@ import pytest
 from dftindexd.client import connect
 from dftindexd.protocol.errors import InvalidArgumentError
 from tests.end_to_end.made_traces import write_trace
-from tests.end_to_end.running import Daemon, run_to_end, running_daemon, until
+from tests.end_to_end.running import COMMAND_SECONDS, Daemon, run_to_end, running_daemon, until
 
 
 def _watched(daemon: Daemon) -> set[str]:
@@ -107,11 +107,11 @@ def test_a_reload_closes_no_store_for_times_and_limits_of_a_root(
         # Whoever waits for a trace to be finished by ten minutes of silence hears of it at once.
         waiting = threading.Thread(target=wait)
         waiting.start()
-        until(lambda: _waiters(daemon) == 1, "somebody who waits")
+        until(lambda: daemon.waiters() == 1, "somebody who waits")
         limits = '[store]\nretention = "2s"\nlimit = "1GiB"\nstate_limit = "1GiB"\n'
         config.write_text(limits + rules.replace('settle = "10m"', 'settle = "100ms"'))
         _reload(daemon)
-        waiting.join(timeout=60.0)
+        waiting.join(timeout=COMMAND_SECONDS)
         assert waits == [0]
         assert '"event": "root_reopened"' not in daemon.log.read_text()
         config.write_text(rules.replace("skipped", "a.pfw"))
@@ -119,10 +119,6 @@ def test_a_reload_closes_no_store_for_times_and_limits_of_a_root(
         daemon.client.sync()
         assert daemon.events(tmp_path / "one") == 0
         assert '"event": "root_reopened"' in daemon.log.read_text()
-
-
-def _waiters(daemon: Daemon) -> int:
-    return sum(int(str(store["waiters"])) for store in daemon.client.debug_dump().stores)
 
 
 def test_a_file_that_is_wrong_changes_nothing_and_is_told(tmp_path: Path, config: Path) -> None:

@@ -134,8 +134,8 @@ def shared() -> Iterator[Daemon]:
     secret = folder / "secret"
     secret.mkdir(mode=0o700)
     write_trace(secret / "hidden-root.pfw", 1)
-    options = ("--allow-group", str(GUESTS), "--allow-user", str(CAROL.uid), "--watch", str(secret))
-    options += ("--settle", "600")
+    options = ["--allow-group", str(GUESTS), "--allow-user", str(CAROL.uid), "--watch", str(secret)]
+    options += ["--settle", "600"]
     try:
         with running_daemon(folder, *options) as daemon:
             daemon.client.sync()

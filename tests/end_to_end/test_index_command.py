@@ -112,7 +112,9 @@ def test_a_trace_without_permission_is_named_and_found_once_it_has_it(tmp_path: 
         if shutil.which("setpriv") is None:
             pytest.skip("root reads everything, and setpriv is not there")
         indexing = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *indexing]
-    done = subprocess.run(indexing, capture_output=True, text=True, check=False, timeout=60.0)
+    done = subprocess.run(
+        indexing, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
+    )
     assert done.returncode == 1
     assert "10 events" in done.stdout
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]

@@ -19,7 +19,7 @@ from dftindexd.daemon.auto_publish import Quiet, quiet_directories
 from dftindexd.index.model import Ending, FileStamp, TierConfig, TraceRecord
 from tests.end_to_end.identities import Person, being
 from tests.end_to_end.made_traces import write_trace
-from tests.end_to_end.running import Daemon, command, running_daemon, until
+from tests.end_to_end.running import COMMAND_SECONDS, Daemon, command, running_daemon, until
 
 
 def _write(directory: Path, *counts: int) -> None:
@@ -117,7 +117,9 @@ def test_a_failure_leaves_what_was_published_and_nothing_else(
     # A write that would make a larger file than a byte fails, as on a full disk.
     arguments = ("--socket", str(module_daemon.socket), "publish", str(directory))
     limited = ["prlimit", "--fsize=1", *command("client", *arguments)]
-    done = subprocess.run(limited, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        limited, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+    )
     assert done.returncode != 0
     assert _marker(directory / ".dftindex")["generation"] == published["generation"]
     again = _publish(module_daemon, directory)

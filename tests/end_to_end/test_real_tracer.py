@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.running import Daemon, events_below, events_in, rows_of, until
+from tests.end_to_end.running import (
+    COMMAND_SECONDS,
+    Daemon,
+    events_below,
+    events_in,
+    rows_of,
+    until,
+)
 from tests.end_to_end.tracing import FOR_LONG, announced, end_now, end_of, traced, traces_in
 
 
@@ -84,7 +91,7 @@ def test_a_killed_program_leaves_its_complete_lines(
     module_daemon.client.sync(directory)
     (trace,) = traces_in(directory)
     assert module_daemon.events(directory) == events_in(trace)
-    module_daemon.client.wait(directory, timeout=30.0)
+    module_daemon.client.wait(directory, timeout=COMMAND_SECONDS)
     (row,) = module_daemon.listed(directory)
     cut = not plain or not trace.read_bytes().endswith(b"\n")
     assert (row["state"], row["ending"]) == ("indexed", "cut" if cut else "silence")
@@ -96,7 +103,7 @@ def test_a_program_that_never_told_the_tracer_ends_by_silence(
 ) -> None:
     with traced(directory, mode="forget", seconds=0.5) as program:
         end_of(program)
-    module_daemon.client.wait(directory, timeout=30.0)
+    module_daemon.client.wait(directory, timeout=COMMAND_SECONDS)
     (row,) = module_daemon.listed(directory)
     assert (row["state"], row["ending"]) == ("indexed", "silence")
     assert module_daemon.events(directory) == events_below(directory) > 0

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 import anyio
 import pytest
@@ -90,7 +89,7 @@ def test_a_killed_daemon_is_told_to_who_waits_and_a_restart_survived(patient: Da
     patient.client.sync()
     with ThreadPoolExecutor(1) as pool:
         lost = pool.submit(_wait_until_lost, patient.client)
-        until(lambda: _waiting(patient) == 1, "a request that waits")
+        until(lambda: patient.waiters() == 1, "a request that waits")
         patient.process.send_signal(signal.SIGKILL)
         assert lost.result(COMMAND_SECONDS).code == "connection-lost"
     patient.process.wait()
@@ -110,26 +109,18 @@ def test_a_request_that_nobody_waits_for_any_more_ends_at_the_daemon(patient: Da
     patient.client.sync()
     with ThreadPoolExecutor(1) as pool, connect(patient.socket) as other:
         lost = pool.submit(_wait_until_lost, other)
-        until(lambda: _waiting(patient) == 1, "a request that waits")
+        until(lambda: patient.waiters() == 1, "a request that waits")
         with pytest.raises(RequestTimeoutError):
             patient.client.wait(timeout=0.1)
         other.close()
         lost.result(COMMAND_SECONDS)
-    until(lambda: _waiting(patient) == 0, "the end of the daemon's waiting")
+    until(lambda: patient.waiters() == 0, "the end of the daemon's waiting")
 
 
 def _wait_until_lost(client: Client) -> ConnectionLostError:
     with pytest.raises(ConnectionLostError) as caught:
         client.wait()
     return caught.value
-
-
-def _waiting(daemon: Daemon) -> int:
-    """Return how many requests wait for the daemon's traces."""
-    actors = daemon.client.status().actors
-    (scheduler,) = (actors[name] for name in actors if name.startswith("scheduler:"))
-    counters = cast("dict[str, int]", scheduler["actor"])
-    return counters["waiting"]
 
 
 def _answers(client: Client) -> bool:

@@ -57,7 +57,7 @@ def test_a_killed_writer_s_trace_ends_cut_and_one_without_end_by_silence(
     target = module_daemon.traces / "endings"
     for name in ("kill9_small", "nofinal", "plain"):
         shutil.copytree(shared_traces / "v2" / name, target / name)
-    done = module_daemon.run("wait", target, "--timeout", "30", "--json")
+    done = module_daemon.run("wait", target, "--timeout", "100", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["problems"] == []
     endings = {Path(row["path"]).parent.name: row["ending"] for row in module_daemon.listed(target)}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.made_traces import write_trace
-from tests.end_to_end.running import Daemon, until
+from tests.end_to_end.running import COMMAND_SECONDS, Daemon, until
 
 _SPANS = (
     "SELECT count(*) AS n FROM "
@@ -113,7 +113,7 @@ def test_ctrl_c_ends_the_statement_and_its_process(daemon: Daemon, run: Path) ->
     idle = _cpu_seconds(process)
     until(lambda: _cpu_seconds(process) > idle + 0.5, "the statement at work")
     statement.send_signal(signal.SIGINT)
-    assert statement.wait(timeout=30.0) != 0
+    assert statement.wait(timeout=COMMAND_SECONDS) != 0
     until(lambda: process not in daemon.running("dftindexd.daemon.sql_worker"), "its end")
 
 
@@ -140,7 +140,7 @@ def test_how_far_a_statement_is_can_be_asked_and_is_a_bar_on_a_terminal(daemon: 
         while part_told := os.read(main, 1 << 16):
             told += part_told
     os.close(main)
-    assert statement.wait(timeout=30.0) == 0
+    assert statement.wait(timeout=COMMAND_SECONDS) == 0
     assert b"making" in told
     assert b"chunks" in told
     assert daemon.client.sql_progress("nothing").view == ""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.running import text_of
+from tests.end_to_end.running import COMMAND_SECONDS, text_of
 
 __all__ = ("FOR_LONG", "announced", "end_now", "end_of", "traced", "traces_in")
 
@@ -50,7 +50,7 @@ def traced(
 
 def end_of(program: subprocess.Popen[bytes]) -> None:
     """Wait for the program's end; it has to be a good one."""
-    assert program.wait(timeout=60.0) == 0
+    assert program.wait(timeout=COMMAND_SECONDS) == 0
 
 
 def end_now(program: subprocess.Popen[bytes], directory: Path) -> None:
