@@ -47,19 +47,15 @@ class IndexedTrace(msgspec.Struct, frozen=True, kw_only=True):
 def _usable_tier(tiers: TierConfig, directory: str) -> AggregationTier:
     """Return the aggregation that is published.
 
-    :raises InvalidArgumentError: there is none, or one that means something else there.
+    :raises InvalidArgumentError: there is none, or one that means something else there, as daemons
+        of this version never have it.
     """
     tier = tiers.aggregation
-    if tier is None or not (tiers.checkpoints and tiers.manifest):
+    is_whole = tiers.checkpoints and tiers.manifest
+    if tier is None or not is_whole or tier.bucket_by != "midpoint":
         raise InvalidArgumentError(
-            f"the daemon does not build the tiers of {directory} that are published",
-            "set index.aggregation, index.checkpoints and index.manifest",
-        )
-    if tier.bucket_by != "midpoint":
-        raise InvalidArgumentError(
-            f"events of {directory} are counted where they begin, those of dftracer-utils 0.0.12 "
-            "by their middle",
-            "set aggregation.bucket_by to midpoint",
+            f"the daemon keeps {directory} without what is published",
+            "run a daemon of the version of this client (`dftindexd-client version` tells both)",
         )
     return tier
 
