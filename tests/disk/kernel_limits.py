@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ QUEUE, INSTANCES, WATCHES = (
 
 #: The least that a kernel has by itself; less was left behind by a test that was killed.
 _LEAST = {QUEUE: 16384, INSTANCES: 128, WATCHES: 8192}
+
+#: Less than a test may take: those who wait for the turn wait as long.
+_PATIENCE_SECONDS = 150.0
+_POLL_SECONDS = 0.02
 
 
 #: What this process holds: the limits, shared while a test runs; the turn, too, while it has them
@@ -58,13 +63,30 @@ def _alone() -> Iterator[None]:
     (lock,) = _held
     fcntl.flock(lock, fcntl.LOCK_UN)  # two that wait for each other would wait for ever
     with _turn() as turn:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         _held.append(turn)
         try:
+            _wait_until_alone(lock)
             yield
         finally:
             _held.remove(turn)
             fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def _wait_until_alone(lock: int) -> None:
+    """Wait for the tests of other processes, but not for one that goes on for long, as `make load`
+    does: all others wait meanwhile."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"a test of another process has needed the limits in {_FOLDER} as they are for "
+                    f"{_PATIENCE_SECONDS:g} s; run this one again when that is over"
+                ) from error
+            time.sleep(_POLL_SECONDS)
 
 
 @contextmanager
