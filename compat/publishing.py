@@ -88,7 +88,7 @@ def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Publ
     with _told(), new_store(place, marker) as part:
         plans = [plan_trace(number, trace, made) for number, trace in enumerate(traces, 1)]
         to_read = [(place, plan) for place, plan in enumerate(plans) if plan.is_read]
-        with publishing_pool(part, traces_to_read=len(to_read)) as pool:
+        with publishing_pool(plans, part) as pool:
             pool.start_reading(to_read)
             database = PublishedDatabase(part)
             root = _write(database, pool, plans, indexed.tier, progress)
@@ -142,7 +142,7 @@ def _write(
     everything, finished = sum(sizes), 0
     aggregated = [plan.trace.aggregated for plan in plans]
     made = next((plan.tier for plan in plans if plan.tier is not None), None)
-    early = pool.start_aggregation(aggregated, kept) if made is None else None
+    early = pool.start_aggregation(aggregated, kept) if made is None else []
     at_hand = ((place, published_trace(one)) for place, one in enumerate(plans) if not one.is_read)
     root = RootSummary()
     for place, trace in chain(at_hand, pool.read()):
@@ -153,8 +153,9 @@ def _write(
         progress(finished, everything)
     database.put(registry_rows(len(plans) + 1))
     database.put(root.rows())
-    aggregation = early or pool.start_aggregation(aggregated, made or kept)
-    database.ingest(aggregation.result())
+    jobs = early or pool.start_aggregation(aggregated, made or kept)
+    database.flush()  # meanwhile
+    database.ingest(job.result() for job in jobs)
     return root
 
 

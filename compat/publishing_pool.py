@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import Final
 
 from dftindexd.actors.child_process import die_with_parent
 from dftindexd.compat.published_rows import Numbered, PublishedTrace, TracePlan, published_trace
@@ -18,12 +19,17 @@ from dftindexd.index.publish.database import write_tables
 
 __all__ = ("PublishingPool", "publishing_pool")
 
+#: Each part begins with merging all rows, which is a fifth of what it does where there are few.
+_PART_BYTES: Final = 4 << 20
+_MOST_PARTS: Final = 4
+
 
 class PublishingPool:
     """What processes do, beside the one that asks."""
 
-    def __init__(self, pool: ProcessPoolExecutor, folder: str) -> None:
+    def __init__(self, pool: ProcessPoolExecutor, processes: int, folder: str) -> None:
         self._pool = pool
+        self._processes = processes
         self._folder = folder
         self._reading: dict[Future[PublishedTrace], int] = {}
 
@@ -41,22 +47,29 @@ class PublishingPool:
 
     def start_aggregation(
         self, traces: Sequence[AggregatedTrace], tier: AggregationTier
-    ) -> Future[dict[str, str]]:
-        """Begin to write the tables of the aggregation of *traces*; the result is the path of each
-        family."""
-        return self._pool.submit(_write_aggregation, traces, tier, self._folder)
+    ) -> list[Future[dict[str, str]]]:
+        """Begin to write the tables of the aggregation of *traces*; each result is the path of each
+        family of a part."""
+        parts = min(self._processes, _parts(traces))
+        return [
+            self._pool.submit(_write_aggregation, traces, tier, part, parts, self._folder)
+            for part in range(parts)
+        ]
 
 
 @contextmanager
-def publishing_pool(folder: str, *, traces_to_read: int) -> Iterator[PublishingPool]:
-    """Give processes that write into *folder*.
+def publishing_pool(plans: Sequence[TracePlan], folder: str) -> Iterator[PublishingPool]:
+    """Give processes that write into *folder* what *plans* say.
 
     They are forked when the block begins: this one must not have threads of its own by then.
     """
-    if traces_to_read:
+    to_read = sum(plan.is_read for plan in plans)
+    if to_read:
         _prepare_kernel()
+    wanted = max(to_read, _parts([plan.trace.aggregated for plan in plans]))
+    processes = min(len(os.sched_getaffinity(0)), wanted)
     pool = ProcessPoolExecutor(
-        max(1, min(len(os.sched_getaffinity(0)), traces_to_read)),
+        processes,
         mp_context=get_context("fork"),
         initializer=die_with_parent,  # they would wait for work for ever
         initargs=(os.getpid(),),
@@ -64,7 +77,7 @@ def publishing_pool(folder: str, *, traces_to_read: int) -> Iterator[PublishingP
     with pool:
         pool.submit(os.getpid).result()
         try:
-            yield PublishingPool(pool, folder)
+            yield PublishingPool(pool, processes, folder)
         finally:
             pool.shutdown(cancel_futures=True)  # after a failure nobody wants the rest
 
@@ -78,7 +91,14 @@ def _prepare_kernel() -> None:
         sys.stderr.write(f"traces are read more slowly: {error}\n")
 
 
+def _parts(traces: Sequence[AggregatedTrace]) -> int:
+    """Return in how many parts their aggregation is worth being made."""
+    size = sum(len(value) for trace in traces for value in trace.aggregation)
+    return min(1 + size // _PART_BYTES, _MOST_PARTS)
+
+
 def _write_aggregation(
-    traces: Sequence[AggregatedTrace], tier: AggregationTier, folder: str
+    traces: Sequence[AggregatedTrace], tier: AggregationTier, part: int, parts: int, folder: str
 ) -> dict[str, str]:
-    return write_tables(published_aggregation(traces, tier), folder, "aggregation")
+    rows = published_aggregation(traces, tier, part, parts)
+    return write_tables(rows, folder, f"aggregation-{part}")

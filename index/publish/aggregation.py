@@ -11,6 +11,7 @@ import numpy as np
 
 from dftindexd.index.model import AggregationTier
 from dftindexd.index.publish.aggregation_rows import (
+    SHARDS,
     TextNumbers,
     completion_rows,
     event_rows,
@@ -42,9 +43,11 @@ class AggregatedTrace(msgspec.Struct, frozen=True):
 
 
 def published_aggregation(
-    traces: Sequence[AggregatedTrace], tier: AggregationTier
+    traces: Sequence[AggregatedTrace], tier: AggregationTier, part: int = 0, parts: int = 1
 ) -> list[PublishedRow]:
-    """Return the rows of *traces*, which have the numbers from 1 on.
+    """Return the rows of *traces*, which have the numbers from 1 on; of several *parts*, all keys
+    of each family that one has lie before those of the next, and the last has all of what is
+    little.
 
     :raises StoreDamagedError: a row does not decode.
     """
@@ -58,7 +61,10 @@ def published_aggregation(
     rows: list[PublishedRow] = []
     if events.length:
         columns = _without_more_keys(events.columns, tier)
-        rows += event_rows(columns, events.texts, numbers)
+        shards = range(SHARDS * part // parts, SHARDS * (part + 1) // parts)
+        rows += event_rows(columns, events.texts, numbers, shards)
+    if part + 1 < parts:
+        return rows
     if metrics.length:
         merged = merge_rows(metrics.columns, METRIC_KEYS, METRIC_REDUCTIONS)
         rows += system_rows(merged, metrics.texts)

@@ -26,12 +26,13 @@ from dftindexd.index.publish.encoding import (
 from dftindexd.index.publish.families import PublishedRow
 from dftindexd.index.publish.packed_rows import PackedRows
 from dftindexd.index.tiers.aggregation_schema import NO_BUCKET, STATISTICS
-from dftindexd.index.tiers.groups import Columns, group_rows
+from dftindexd.index.tiers.groups import Columns, compact_codes, group_rows
 
-__all__ = ("TextNumbers", "completion_rows", "event_rows", "time_bounds")
+__all__ = ("SHARDS", "TextNumbers", "completion_rows", "event_rows", "time_bounds")
 
 _NUMBERS: Final = 2**20
-_SHARDS: Final = np.uint64(4096)
+#: A key begins with one of so many numbers.
+SHARDS: Final = 4096
 _KEY_TEXTS: Final = ("cat", "name", "hhash", "fhash")
 _KEY_WIDTH: Final = 80
 _VALUE_WIDTH: Final = 256
@@ -76,41 +77,41 @@ class TextNumbers:
 
 
 def event_rows(
-    columns: Columns, texts: Mapping[str, Sequence[str]], numbers: TextNumbers
+    columns: Columns, texts: Mapping[str, Sequence[str]], numbers: TextNumbers, shards: range
 ) -> list[PublishedRow]:
-    """Return merged rows of the aggregation, of all kinds; *texts* are those of the columns'
-    codes."""
-    length = len(columns["kind"])
+    """Return those of merged rows of the aggregation, of all kinds, that are in *shards*; *texts*
+    are those of the columns' codes, all of which get their *numbers*."""
+    found = {name: _numbered(columns[name], texts[name], name, numbers) for name in _KEY_TEXTS}
+    shard = _shards(columns, texts)
+    every = {**columns, **found, "shard": shard}
+    chosen = np.flatnonzero((shard >= shards.start) & (shard < shards.stop))
     rows: list[PublishedRow] = []
-    for begin in range(0, length, _AT_ONCE):
-        part = {name: values[begin : begin + _AT_ONCE] for name, values in columns.items()}
-        pairs = zip(_keys(part, texts, numbers), _values(part), strict=True)
+    for begin in range(0, len(chosen), _AT_ONCE):
+        places = chosen[begin : begin + _AT_ONCE]
+        part = {name: values[places] for name, values in every.items()}
+        pairs = zip(_keys(part), _values(part), strict=True)
         rows += [(to.AGGREGATION, key, value) for key, value in pairs]
     return rows
 
 
-def _keys(
-    columns: Columns, texts: Mapping[str, Sequence[str]], numbers: TextNumbers
-) -> list[bytes]:
+def _keys(columns: Columns) -> list[bytes]:
     rows = PackedRows(len(columns["kind"]), _KEY_WIDTH)
-    rows.add_fixed(_shards(columns, texts), ">u2")
+    rows.add_fixed(columns["shard"], ">u2")
     rows.add_fixed(columns["kind"], "u1")
-    codes = {name: _numbered(columns[name], texts[name], name, numbers) for name in _KEY_TEXTS}
-    key = (codes["cat"], codes["name"], columns["pid"], columns["tid"])
-    for values in (*key, codes["hhash"], codes["fhash"], columns["bucket"]):
-        rows.add_varint(values)
+    for name in ("cat", "name", "pid", "tid", "hhash", "fhash", "bucket"):
+        rows.add_varint(columns[name])
     rows.add_fixed(np.zeros(len(columns["kind"])), ">u2")  # no further keys
     return rows.rows()
 
 
 def _numbered(codes: _Array, texts: Sequence[str], name: str, numbers: TextNumbers) -> _Array:
     """Return the number of each text; no hash has 0."""
-    used, places = np.unique(codes, return_inverse=True)
+    places, used = compact_codes(codes)
     is_hash = name in ("hhash", "fhash")
     found = [
         0 if is_hash and not texts[code] else numbers.number(texts[code]) for code in used.tolist()
     ]
-    return np.array(found, np.uint64)[places.ravel()]
+    return np.array(found, np.uint64)[places]
 
 
 def _shards(columns: Columns, texts: Mapping[str, Sequence[str]]) -> _Array:
@@ -127,7 +128,7 @@ def _shards(columns: Columns, texts: Mapping[str, Sequence[str]]) -> _Array:
         numbers = columns[column].astype(np.uint64)
         for shift in range(0, 64, 8):
             state = (state ^ numbers >> np.uint64(shift) & np.uint64(0xFF)) * np.uint64(FNV_PRIME)
-    return state % _SHARDS
+    return state % np.uint64(SHARDS)
 
 
 def _values(columns: Columns) -> list[bytes]:

@@ -91,21 +91,27 @@ class PublishedDatabase:
             self._database.write(batch, self._unlogged)
         self._held, self._size = [], 0
 
-    def ingest(self, tables: Mapping[str, str]) -> None:
-        """Take in tables of :func:`write_tables`, which go from their places; the families have no
-        other rows."""
+    def ingest(self, tables: Iterable[Mapping[str, str]]) -> None:
+        """Take in tables of :func:`write_tables`, which go from their places; no two of a family
+        overlap, and the families have no other rows."""
         options = rocksdict.IngestExternalFileOptions()
         options.set_move_files(True)
         with classified_errors(self.path):
-            for family, path in tables.items():
-                self._database.get_column_family(family).ingest_external_file([path], options)
+            for some in tables:
+                for family, path in some.items():
+                    self._database.get_column_family(family).ingest_external_file([path], options)
 
-    def close(self) -> None:
-        """Finish the database, so that it is on disk."""
+    def flush(self) -> None:
+        """Bring what was written so far to disk."""
         self._write()
         with classified_errors(self.path):
             for family in FAMILIES:
                 self._database.get_column_family(family).flush(True)
+
+    def close(self) -> None:
+        """Finish the database, so that it is on disk."""
+        self.flush()
+        with classified_errors(self.path):
             self._handles = {}
             self._database.close()
         for name in os.listdir(self.path):

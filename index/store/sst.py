@@ -8,9 +8,9 @@ which share no segment: no two of a family overlap.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
@@ -35,18 +35,25 @@ def write_ssts(
     """
     paths: dict[str, str] = {}
     try:
-        for family, group in groupby(sorted(rows, key=itemgetter(0, 1)), key=itemgetter(0)):
+        for family, some in _by_family(rows):
             paths[family] = path = os.path.join(folder, f"{stem}.{family}.sst")
             with classified_errors(path):
                 writer = rocksdict.SstFileWriter(options())
                 writer.open(path)
-                for _, key, value in group:
+                for _, key, value in sorted(some, key=itemgetter(1)):
                     writer[key] = value
                 writer.finish()
     except BaseException:
         _unlink([paths])
         raise
     return paths
+
+
+def _by_family(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row[0]].append(row)
+    return sorted(found.items())
 
 
 def remove_ssts(folder: str, stem: str) -> None:
