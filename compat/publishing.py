@@ -20,7 +20,7 @@ from dftindexd.compat.published_place import Marker, Place, free_place, new_stor
 from dftindexd.compat.published_rows import TracePlan, plan_trace, published_trace
 from dftindexd.compat.published_traces import Indexed, IndexedTrace, indexed_traces
 from dftindexd.compat.publishing_pool import PublishingPool, publishing_pool
-from dftindexd.index.errors import CoreError
+from dftindexd.index.errors import CoreError, StoreReadOnlyError
 from dftindexd.index.model import AggregationTier
 from dftindexd.index.publish.database import PublishedDatabase
 from dftindexd.index.publish.registry_rows import registry_rows
@@ -119,6 +119,9 @@ def _told() -> Iterator[None]:
     """Raise what the core and the system say as an error of the protocol."""
     try:
         yield
+    except StoreReadOnlyError as error:
+        hint = "free some space there, and publish again"
+        raise error_from_code(error.code, error.message, hint) from error
     except CoreError as error:
         raise error_from_code(error.code, error.message, error.hint) from error
     except BrokenExecutor as error:

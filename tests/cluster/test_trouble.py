@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from dftindexd.cluster.traces import traces_in
 from dftindexd.compat import AggregationConfig, DFTUtilsIndexerError, Indexer, SstArtifactRegistry
 from dftindexd.compat.dask import distributed_index
 from dftindexd.index.model import TierConfig
+from tests.disk.small_disk import small_disk
 
 from .making import answers, write_cut_trace, write_run
 from .test_primitives import Coordinator
@@ -41,31 +41,26 @@ def _cold(run: Path, tmp_path: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small tmpfs here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "small", 256 << 10) as folder:
+        yield folder
 
 
 def test_a_full_staging_directory_is_named_and_room_is_all_that_is_missing(
     run: Path,
     embedded: dict[str, list[str]],
     tmp_path: Path,
-    small_disk: Path,
+    disk: Path,
     client: Client,
 ) -> None:
-    (small_disk / "ballast").write_bytes(b"x" * (250 << 10))
-    options: dict[str, Any] = {"client": client, "local_staging": str(small_disk / "staging")}
+    (disk / "ballast").write_bytes(b"x" * (250 << 10))
+    options: dict[str, Any] = {"client": client, "local_staging": str(disk / "staging")}
     result, indexer = _index(run, tmp_path, **options)
     assert set(result["failed"]) == {str(path) for path in run.iterdir()}
-    assert all(str(small_disk) in reason for reason in result["failed"].values())
+    assert all(str(disk) in reason for reason in result["failed"].values())
     assert indexer.resolve().ready == []
-    (small_disk / "ballast").unlink()
+    (disk / "ballast").unlink()
     result, indexer = _index(run, tmp_path, **options)
     assert result["failed"] == {}
     assert answers(indexer) == embedded

@@ -14,27 +14,18 @@ import pytest
 from dftindexd.actors.write_trouble import WriteTrouble, probe_disk
 from dftindexd.index.errors import StoreReadOnlyError
 from dftindexd.protocol.errors import DftIndexError
+from tests.disk.small_disk import small_disk
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import Daemon, run_to_end, running_daemon, until
 
 _MIB = 1 << 20
 
 
-@contextmanager
-def _small_disk(folder: Path, size: int) -> Iterator[Path]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a small tmpfs here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def _fill(disk: Path) -> None:
+    """Leave no room at all; the daemon may be writing, too."""
     room = os.statvfs(disk)
-    (disk / "ballast").write_bytes(bytes(room.f_bavail * room.f_bsize))
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "ballast").write_bytes(bytes(room.f_bavail * room.f_bsize + _MIB))
 
 
 def _state(daemon: Daemon) -> str:
@@ -49,7 +40,7 @@ def _read_only_reason(daemon: Daemon) -> str:
 
 @pytest.mark.slow
 def test_a_full_disk_makes_the_store_read_only_until_there_is_room(tmp_path: Path) -> None:
-    with _small_disk(tmp_path / "state", 48 * _MIB) as disk, running_daemon(tmp_path) as daemon:
+    with small_disk(tmp_path / "state", 48 * _MIB) as disk, running_daemon(tmp_path) as daemon:
         write_trace(daemon.traces / "before.pfw.gz", 1_000)
         daemon.client.sync()
         _fill(disk)

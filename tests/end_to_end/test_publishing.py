@@ -17,6 +17,7 @@ from dftindexd.compat.published_place import MARKER
 from dftindexd.compat.published_traces import indexed_traces
 from dftindexd.daemon.auto_publish import Quiet, quiet_directories
 from dftindexd.index.model import Ending, FileStamp, TierConfig, TraceRecord
+from tests.disk.small_disk import small_disk
 from tests.end_to_end.identities import Person, being
 from tests.end_to_end.made_traces import write_trace
 from tests.end_to_end.running import COMMAND_SECONDS, Daemon, command, running_daemon, until
@@ -126,6 +127,19 @@ def test_a_failure_leaves_what_was_published_and_nothing_else(
     assert again["events"] == 2
     beside = {path.name for path in directory.iterdir()}
     assert beside == {"t0.pfw.gz", ".dftindex"}
+
+
+def test_a_full_disk_is_an_error_that_says_what_to_do_and_leaves_nothing(
+    module_daemon: Daemon, directory: Path, tmp_path: Path
+) -> None:
+    _write(directory, 2)
+    module_daemon.client.wait(directory)
+    with small_disk(tmp_path / "small", 64 << 10) as disk:
+        done = module_daemon.run("publish", directory, "--to", disk)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert "free some space there, and publish again" in done.stderr
+        assert list(disk.iterdir()) == []
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")

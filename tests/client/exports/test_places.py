@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +14,7 @@ from dftindexd.client.exports.places import check_free, directory_beside, size_o
 from dftindexd.client.exports.tables import write_parquet
 from dftindexd.client.table_files import beside
 from dftindexd.protocol.errors import InvalidArgumentError, PermissionDeniedError
+from tests.disk.small_disk import small_disk
 
 
 def _export(path: Path) -> None:
@@ -85,32 +85,27 @@ def test_a_directory_of_anything_else_is_never_replaced(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for 256 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a tmpfs here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "small", 256 << 10) as folder:
+        yield folder
 
 
-def test_a_full_disk_is_an_error_that_names_the_place_and_leaves_nothing(small_disk: Path) -> None:
+def test_a_full_disk_is_an_error_that_names_the_place_and_leaves_nothing(disk: Path) -> None:
     with (
         pytest.raises(InvalidArgumentError, match=r"small/file cannot be written: No space left"),
-        beside(str(small_disk / "file")) as file,
+        beside(str(disk / "file")) as file,
     ):
         file.write(bytes(1 << 20))
     with (
         pytest.raises(InvalidArgumentError, match=r"small/out cannot be written: No space left"),
-        directory_beside(str(small_disk / "out")) as folder,
+        directory_beside(str(disk / "out")) as folder,
     ):
         (Path(folder) / "part-0.parquet").write_bytes(bytes(1 << 20))
     noise = pa.RecordBatch.from_pydict({"n": [os.urandom(1 << 16) for _ in range(16)]})
     with (
         pytest.raises(InvalidArgumentError, match=r"small/out cannot be written: .*No space left"),
-        directory_beside(str(small_disk / "out")) as folder,
+        directory_beside(str(disk / "out")) as folder,
     ):
         write_parquet([noise], folder, ())
-    assert list(small_disk.iterdir()) == []
+    assert list(disk.iterdir()) == []
