@@ -10,7 +10,7 @@ import tempfile
 
 __all__ = ("run_demo",)
 
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 60.0
 
 
 def run_demo(seconds: float) -> int:
