@@ -45,6 +45,8 @@ $(VENV)/sources: FORCE | $(BIN)/python
 $(VENV)/installed: pyproject.toml $(VENV)/sources | $(BIN)/python
 	@echo "installing dftindexd and its tools into $(VENV)"
 	@$(PIP) install --editable '.[dev]' --config-settings editable_mode=strict
+	@# Where imports write no bytecode, each command would compile all it imports.
+	@$(BIN)/python -m compileall -q "$$($(BIN)/python -P -c 'import dftindexd; print(*dftindexd.__path__)')"
 	@touch $@
 
 .PHONY: FORCE
