@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Answer", "AnswerStream", "AsyncClient", "Backup", "Client", "connect")
 
-#: Imported at first use: commands of one verb need none of them, and they take pyarrow along.
+#: Imported at first use: to import any module of the package imports this one, and few need all.
 _MODULES = {
     "Answer": "results",
     "AnswerStream": "async_client",

@@ -53,7 +53,7 @@ class Settings(msgspec.Struct):
 
     def connect(self) -> Client:
         """Connect to the daemon that they name."""
-        from dftindexd.client.sync_client import connect  # with pyarrow, which not all verbs need
+        from dftindexd.client.sync_client import connect  # late: some verbs connect otherwise
 
         return connect(self.socket)
 

@@ -86,12 +86,12 @@ def sort_batches(batches: Iterable[pa.RecordBatch], column: str) -> list[pa.Reco
     Raises:
         InvalidArgumentError: there is no such column.
     """
-    import pyarrow as pa  # which takes as long to import as most verbs take
-    from pyarrow import compute
-
     collected = list(batches)
     if not collected:
         return []
+    import pyarrow as pa  # which takes as long to import as most verbs take
+    from pyarrow import compute
+
     name = column.removeprefix("-")
     table = pa.Table.from_batches(collected)
     if name not in table.column_names:

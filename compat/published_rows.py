@@ -27,12 +27,13 @@ __all__ = ("Numbered", "PublishedTrace", "TracePlan", "plan_trace", "published_t
 
 
 class TracePlan(NamedTuple):
-    """How to publish a trace: the hash of its contents, the ``members`` that may have checkpoints,
-    and another aggregation than the daemon's, if one is wanted."""
+    """How to publish a trace: the hash of its contents, how much text it has, the ``members`` that
+    may have checkpoints, and another aggregation than the daemon's, if one is wanted."""
 
     file_id: int
     trace: IndexedTrace
     content: int
+    text_bytes: int
     members: list[Member]
     tier: AggregationTier | None
 
@@ -66,7 +67,7 @@ def plan_trace(file_id: int, trace: IndexedTrace, tier: AggregationTier | None) 
         if size > CHECKPOINT_BYTES and file.is_gzip():
             members = members_of(file, size)
         wanted = members if can_have_checkpoints(members) else []
-        return TracePlan(file_id, trace, content_hash(file), wanted, tier)
+        return TracePlan(file_id, trace, content_hash(file), size, wanted, tier)
 
 
 def published_trace(plan: TracePlan) -> PublishedTrace:
@@ -75,20 +76,20 @@ def published_trace(plan: TracePlan) -> PublishedTrace:
     :raises TraceChangedError: it is not what was indexed any longer.
     :raises StoreDamagedError: the daemon's rows do not decode.
     """
-    trace, chunks = plan.trace, _chunks(plan.trace)
+    trace = plan.trace
     registration = file_rows(plan.file_id, trace.name, trace.stamp, plan.content)
     if not plan.is_read:
         whole = merged_chunk(chunk_parts(trace.chunk_stats, trace.event_order))
-        summary, rows = trace_rows(plan.file_id, [whole], (), _text_bytes(chunks))
+        summary, rows = trace_rows(plan.file_id, [whole], (), plan.text_bytes)
         return PublishedTrace(summary, registration + rows, None)
     from dftindexd.index.publish.second_reading import read_again  # late: most need no parser
 
     with open_trace(trace.path) as file:
         _check_stamp(file, trace)
-        read = read_again(file, chunks, plan.members, plan.tier)
+        read = read_again(file, _chunks(trace), plan.members, plan.tier)
     parts = chunk_parts(read.chunk_stats, read.event_order)
     made = [merged_chunk([part]) for part in parts]
-    summary, rows = trace_rows(plan.file_id, made, read.places, _text_bytes(chunks))
+    summary, rows = trace_rows(plan.file_id, made, read.places, plan.text_bytes)
     aggregated = None
     if plan.tier is not None:
         aggregated = AggregatedTrace(trace.hash_tables, read.aggregation, read.system_metrics)

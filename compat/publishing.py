@@ -87,11 +87,9 @@ def publish(order: Order, progress: Progress = lambda _done, _all: None) -> Publ
         made = AggregationTier(interval_us=interval_us)
     with _told(), new_store(place, marker) as part:
         plans = [plan_trace(number, trace, made) for number, trace in enumerate(traces, 1)]
-        to_read = [(place, plan) for place, plan in enumerate(plans) if plan.is_read]
         with publishing_pool(plans, part) as pool:
-            pool.start_reading(to_read)
             database = PublishedDatabase(part)
-            root = _write(database, pool, plans, indexed.tier, progress)
+            root = _write(database, pool, plans, indexed.tier, made, progress)
             if order.format == FOR_ANALYZER:
                 database.put(root.rows_for_one_worker())
             database.close()
@@ -137,14 +135,14 @@ def _write(
     pool: PublishingPool,
     plans: Sequence[TracePlan],
     kept: AggregationTier,
+    made: AggregationTier | None,
     progress: Progress,
 ) -> RootSummary:
-    """Write the rows of all traces, with the aggregation that is *kept* where no other is made;
+    """Write the rows of all traces, with the aggregation that is *kept*, or another that is *made*;
     return what they hold together."""
     sizes = [plan.trace.stamp.size for plan in plans]
     everything, finished = sum(sizes), 0
     aggregated = [plan.trace.aggregated for plan in plans]
-    made = next((plan.tier for plan in plans if plan.tier is not None), None)
     early = pool.start_aggregation(aggregated, kept) if made is None else []
     at_hand = ((place, published_trace(one)) for place, one in enumerate(plans) if not one.is_read)
     root = RootSummary()

@@ -27,17 +27,20 @@ _MOST_PARTS: Final = 4
 class PublishingPool:
     """What processes do, beside the one that asks."""
 
-    def __init__(self, pool: ProcessPoolExecutor, processes: int, folder: str) -> None:
+    def __init__(
+        self,
+        pool: ProcessPoolExecutor,
+        processes: int,
+        folder: str,
+        to_read: Iterable[tuple[int, TracePlan]],
+    ) -> None:
+        """Begin to read traces; each has a place."""
         self._pool = pool
         self._processes = processes
         self._folder = folder
-        self._reading: dict[Future[PublishedTrace], int] = {}
-
-    def start_reading(self, plans: Iterable[tuple[int, TracePlan]]) -> None:
-        """Begin to read traces; each has a place."""
-        largest_first = sorted(plans, key=lambda one: -one[1].trace.stamp.size)
-        self._reading = {
-            self._pool.submit(published_trace, plan): place for place, plan in largest_first
+        largest_first = sorted(to_read, key=lambda one: -one[1].trace.stamp.size)
+        self._reading: dict[Future[PublishedTrace], int] = {
+            pool.submit(published_trace, plan): place for place, plan in largest_first
         }
 
     def read(self) -> Iterator[Numbered]:
@@ -59,14 +62,14 @@ class PublishingPool:
 
 @contextmanager
 def publishing_pool(plans: Sequence[TracePlan], folder: str) -> Iterator[PublishingPool]:
-    """Give processes that write into *folder* what *plans* say.
+    """Give processes that write into *folder*, and that read the traces which *plans* say.
 
     They are forked when the block begins: this one must not have threads of its own by then.
     """
-    to_read = sum(plan.is_read for plan in plans)
+    to_read = [(place, plan) for place, plan in enumerate(plans) if plan.is_read]
     if to_read:
         _prepare_kernel()
-    wanted = max(to_read, _parts([plan.trace.aggregated for plan in plans]))
+    wanted = max(len(to_read), _parts([plan.trace.aggregated for plan in plans]))
     processes = min(len(os.sched_getaffinity(0)), wanted)
     pool = ProcessPoolExecutor(
         processes,
@@ -77,7 +80,7 @@ def publishing_pool(plans: Sequence[TracePlan], folder: str) -> Iterator[Publish
     with pool:
         pool.submit(os.getpid).result()
         try:
-            yield PublishingPool(pool, processes, folder)
+            yield PublishingPool(pool, processes, folder, to_read)
         finally:
             pool.shutdown(cancel_futures=True)  # after a failure nobody wants the rest
 

@@ -15,10 +15,11 @@ from dftindexd.index.publish.members import CHECKPOINT_BYTES, Member, shares
 from dftindexd.index.trace.recovery import Bytes
 from dftindexd.index.trace.resume import Place
 from dftindexd.index.trace.seek_points import SeekPoints
+from dftindexd.index.trace.trace_file import GZIP_MAGIC
 
 __all__ = ("checkpoint_places",)
 
-_PLAIN_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_PLAIN_HEADER: Final = GZIP_MAGIC + bytes(6) + b"\xff"
 _EXTRA, _NAME, _COMMENT, _CHECKSUM = 4, 8, 16, 2
 _MOST_OF_HEADER: Final = 1 << 18
 _STORED: Final = struct.Struct("<BHH")

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dftindexd.index.errors import StoreDamagedError
-from dftindexd.index.publish.totals import add_counts
 from dftindexd.index.tiers.chunk_stats import (
     ChunkStats,
     decode_chunk_details,
     decode_chunk_stats,
     merge_chunk_stats,
 )
-from dftindexd.index.tiers.distributions import Distributions, merge_distributions
+from dftindexd.index.tiers.distributions import Distributions, add_counts, merge_distributions
 from dftindexd.index.tiers.event_order import ChunkOrder, decode_event_order
+from dftindexd.index.tiers.record_codes import code_type
 
 __all__ = ("HASHES", "ChunkParts", "KindEvents", "PublishedChunk", "chunk_parts", "merged_chunk")
 
@@ -30,7 +30,6 @@ __all__ = ("HASHES", "ChunkParts", "KindEvents", "PublishedChunk", "chunk_parts"
 HASHES: Final = ("hhash", "fhash", "shash")
 
 _NUMBER: Final = np.dtype("<u4")
-_CODE_TYPES: Final = (np.uint8, np.uint16, np.uint32)  # small ones are sorted by radix
 
 _Array: TypeAlias = npt.NDArray[Any]
 #: The category and name of rows, or the name of metadata.
@@ -104,12 +103,11 @@ def _numbered(orders: Sequence[ChunkOrder]) -> tuple[list[KindEvents], dict[str,
     """Return the events of each kind, and the numbers of metadata records by name."""
     codes: dict[_Kind, int] = {}
     known = [[codes.setdefault(kind, len(codes)) for kind in _kinds_of(order)] for order in orders]
-    code_type = next(one for one in _CODE_TYPES if len(codes) <= np.iinfo(one).max)
+    least = code_type(len(codes))  # small numbers are sorted by radix
     found = [
-        np.array(places, code_type)[order.codes]
-        for places, order in zip(known, orders, strict=True)
+        np.array(places, least)[order.codes] for places, order in zip(known, orders, strict=True)
     ]
-    every: _Array = np.concatenate(found) if found else np.zeros(0, code_type)
+    every: _Array = np.concatenate(found) if found else np.zeros(0, least)
     numbers = np.argsort(every, kind="stable").astype(_NUMBER)
     ends = np.cumsum(np.bincount(every, minlength=len(codes)))
     parts = dict(zip(codes, np.split(numbers, ends[:-1]), strict=True)) if codes else {}

@@ -16,12 +16,11 @@ from dftindexd.index.publish.filters import bloom_filter
 from dftindexd.index.publish.summaries import Counts, Summary
 from dftindexd.index.publish.totals import (
     Totals,
-    add_counts,
     histogram_json,
     sketch_blob,
     times_blob,
 )
-from dftindexd.index.tiers.distributions import Distributions
+from dftindexd.index.tiers.distributions import Distributions, add_counts
 
 __all__ = ("FILTERED", "ChunkRows", "chunk_rows")
 

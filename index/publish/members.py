@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from dftindexd.index.trace.recovery import Bytes
+from dftindexd.index.trace.trace_file import GZIP_MAGIC
 
 __all__ = ("CHECKPOINT_BYTES", "Member", "can_have_checkpoints", "members_of", "shares")
 
@@ -22,8 +23,10 @@ __all__ = ("CHECKPOINT_BYTES", "Member", "can_have_checkpoints", "members_of", "
 CHECKPOINT_BYTES: Final = 32 << 20
 
 _MOST_WORKERS: Final = 16
-#: Method, flags, time, extra flags and system as a header has them.
-_HEADER: Final = re.compile(rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x0d\xff]", re.DOTALL)
+#: Flags, time, extra flags and system as a header has them.
+_HEADER: Final = re.compile(
+    re.escape(GZIP_MAGIC) + rb"[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x0d\xff]", re.DOTALL
+)
 _HEADER_BYTES: Final = 10
 _READ_BYTES: Final = 256 << 10
 _SIZE_BYTES: Final = 4

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from dftindexd.index.publish.encoding import text, u32, u64
-from dftindexd.index.publish.totals import Totals, add_counts
+from dftindexd.index.publish.totals import Totals
+from dftindexd.index.tiers.distributions import add_counts
 
 __all__ = ("Counts", "Summary", "encoded_counts", "merged_summary", "pairs")
 

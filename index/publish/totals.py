@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Hashable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -15,12 +15,11 @@ import numpy.typing as npt
 from dftindexd.index.publish.encoding import blob, f64, text, u64, varint
 from dftindexd.index.publish.packed_rows import PackedRows
 from dftindexd.index.sketch import GAMMA, ZERO_BIN
+from dftindexd.index.tiers.distributions import add_counts
 from dftindexd.index.tiers.time_bins import TimeBins, merge_times, no_times
 from dftindexd.index.trace.numbers import INT64_MAX, UINT64_MAX
 
-__all__ = ("Totals", "add_counts", "histogram_json", "sketch_blob", "times_blob")
-
-_K = TypeVar("_K", bound=Hashable)
+__all__ = ("Totals", "histogram_json", "sketch_blob", "times_blob")
 
 _SKETCH: Final = struct.Struct("<3d2QiH")
 _VARINT_BYTES: Final = 10
@@ -87,12 +86,6 @@ def _least(left: int | None, right: int | None) -> int | None:
     if left is None or right is None:
         return right if left is None else left
     return min(left, right)
-
-
-def add_counts(counts: dict[_K, int], more: Mapping[_K, int]) -> None:
-    """Add *more* to *counts*."""
-    for key, count in more.items():
-        counts[key] = counts.get(key, 0) + count
 
 
 def sketch_blob(bins: Mapping[int, int], least: int, greatest: int) -> bytes:

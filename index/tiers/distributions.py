@@ -41,6 +41,7 @@ __all__ = (
     "Distributions",
     "DistributionsBuilder",
     "HashCounts",
+    "add_counts",
     "decode_distributions",
     "merge_distributions",
 )
@@ -354,11 +355,12 @@ def merge_distributions(parts: Iterable[Distributions]) -> Distributions:
             known = merged.durations.get(key, (0, 0, 0.0))
             total = min(known[1] + total, UINT64_MAX)
             merged.durations[key] = (known[0] + count, total, known[2] + squares)
-        _add_counts(merged.threads, part.threads)
+        add_counts(merged.threads, part.threads)
     return merged
 
 
-def _add_counts(counts: dict[_Key, int], more: Mapping[_Key, int]) -> None:
+def add_counts(counts: dict[_Key, int], more: Mapping[_Key, int]) -> None:
+    """Add *more* to *counts*."""
     for key, count in more.items():
         counts[key] = counts.get(key, 0) + count
 
